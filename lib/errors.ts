@@ -1,0 +1,96 @@
+// Every error of the package: one table of stable codes, each with the HTTP status a server answers it with.
+// Native code names the same codes; test/errors.test.ts holds the two together.
+
+/** The table of errors: code without its `LENET5_` prefix → HTTP status and what it means. */
+export const ERRORS = {
+  UNKNOWN_OPTION: { status: 400, meaning: "an option's name is not known, misspelt perhaps" },
+  INVALID_OPTION: { status: 400, meaning: "an option's value has the wrong type or lies outside its range" },
+  INVALID_ARGUMENT: { status: 400, meaning: "an argument has the wrong type" },
+  INVALID_SHAPE: { status: 400, meaning: "a tensor's shape does not fit its data or the model" },
+  INVALID_DTYPE: { status: 400, meaning: "a tensor's element type is not supported here" },
+  INVALID_PIXELS: { status: 400, meaning: "pixels hold NaN or infinity" },
+  INVALID_LABELS: { status: 400, meaning: "a label lies outside the model's classes" },
+  COUNT_MISMATCH: { status: 400, meaning: "images and labels differ in number" },
+  DATA_NOT_FOUND: { status: 404, meaning: "a data file or folder does not exist" },
+  DATA_CORRUPT: { status: 400, meaning: "a data file's header contradicts its contents" },
+  DATA_EMPTY: { status: 400, meaning: "a data set holds no images" },
+  DATA_DOWNLOAD_FAILED: { status: 502, meaning: "no mirror delivered the data whole" },
+  IMAGE_UNREADABLE: { status: 400, meaning: "an image file cannot be decoded" },
+  MODEL_NOT_FOUND: { status: 404, meaning: "a model file does not exist" },
+  MODEL_CORRUPT: { status: 400, meaning: "a file is not a whole model of its format" },
+  MODEL_TOO_LARGE: { status: 413, meaning: "a model file declares more than may be read" },
+  MODEL_MISMATCH: { status: 400, meaning: "a model file holds something other than a LeNet-5" },
+  CHECKPOINT_NOT_FOUND: { status: 404, meaning: "there is no checkpoint to resume from" },
+  CHECKPOINT_CORRUPT: { status: 400, meaning: "a checkpoint is not whole" },
+  CHECKPOINT_MISMATCH: { status: 409, meaning: "a checkpoint belongs to a run with other settings" },
+  FILE_BUSY: { status: 409, meaning: "another process is writing the same file" },
+  FILE_WRITE_FAILED: { status: 507, meaning: "a file could not be written whole" },
+  EXPORT_UNVERIFIED: { status: 500, meaning: "a written model did not give the same answers when read back" },
+  DEVICE_UNAVAILABLE: { status: 503, meaning: "the device asked for is not there" },
+  ENGINE_UNAVAILABLE: { status: 400, meaning: "the engine asked for cannot run this model on this device" },
+  MODEL_BUSY: { status: 409, meaning: "the model is being trained or changed by another call" },
+  QUEUE_FULL: { status: 503, meaning: "too many calls wait already" },
+  ABORTED: { status: 499, meaning: "the caller aborted the call" },
+  DISPOSED: { status: 410, meaning: "the object was disposed of" },
+  SCRIPT_RAISED: { status: 400, meaning: "the TorchScript code raised an exception" },
+  SCRIPT_METHOD_NOT_FOUND: { status: 404, meaning: "the module has no such method" },
+  SCRIPT_ARGUMENTS: { status: 400, meaning: "arguments do not fit the method's signature" },
+  LIBTORCH_NOT_FOUND: { status: 500, meaning: "no libtorch was found" },
+  LIBTORCH_MIXED: { status: 500, meaning: "a second libtorch is in the process already" },
+  LIBTORCH_INCOMPATIBLE: { status: 500, meaning: "the addon was built for another libtorch" },
+  LIBTORCH_INSTALL_FAILED: { status: 500, meaning: "libtorch could not be installed" },
+  ADDON_NOT_BUILT: { status: 500, meaning: "the native addon is missing or cannot be loaded" },
+  OUT_OF_MEMORY: { status: 507, meaning: "memory ran out" },
+  NATIVE_FAILURE: { status: 500, meaning: "libtorch or the addon failed unexpectedly" },
+} as const;
+
+/** A key of {@link ERRORS}. */
+export type ErrorName = keyof typeof ERRORS;
+/** A stable error code, for example `LENET5_INVALID_SHAPE`. */
+export type ErrorCode = `LENET5_${ErrorName}`;
+
+/** An error of this package: `code` is stable and `status` is the HTTP status a server would answer with. */
+export class LeNet5Error extends Error {
+  /** Stable code, one of the table in `ERRORS`. */
+  readonly code: ErrorCode;
+  /** HTTP status that fits the error. */
+  readonly status: number;
+
+  /**
+   * @param name - the error's name in the table, without prefix
+   * @param message - one sentence for people
+   * @param options - `cause`: what led to it
+   */
+  constructor(name: ErrorName, message: string, options?: { cause?: unknown }) {
+    super(message, options);
+    this.name = name === "ABORTED" ? "AbortError" : "LeNet5Error";
+    this.code = `LENET5_${name}`;
+    this.status = ERRORS[name].status;
+  }
+}
+
+/** Describes a value for the tail of an error message: its type, and the value itself where it is short. */
+export function describe(value: unknown): string {
+  if (value === null || value === undefined) return String(value);
+  if (typeof value === "string") return value.length <= 80 ? `"${value}"` : `a string of ${value.length} characters`;
+  if (typeof value === "number" || typeof value === "bigint" || typeof value === "boolean") return String(value);
+  if (Array.isArray(value)) return value.length <= 8 ? `[${value.map(describe).join(", ")}]` : `an array of ${value.length}`;
+  if (ArrayBuffer.isView(value)) return `a ${value.constructor.name} of ${value.byteLength} bytes`;
+  if (typeof value === "function") return "a function";
+  return `a ${(value as object).constructor?.name ?? "object"}`;
+}
+
+/** The one message shape for bad input: "Expected X for Y but received Z". */
+export function expected(name: ErrorName, what: string, where: string, received: unknown): LeNet5Error {
+  return new LeNet5Error(name, `Expected ${what} for ${where} but received ${describe(received)}`);
+}
+
+/** Like {@link expected}, with the tail already in words. */
+export function expectedButGot(name: ErrorName, what: string, where: string, received: string): LeNet5Error {
+  return new LeNet5Error(name, `Expected ${what} for ${where} but received ${received}`);
+}
+
+/** True for any error with a code of this package, also one from the other module format or from native code. */
+export function isLeNet5Error(error: unknown): error is LeNet5Error {
+  return error instanceof Error && String((error as { code?: unknown }).code).startsWith("LENET5_");
+}

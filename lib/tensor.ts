@@ -1,0 +1,90 @@
+// Tensors as the package's API takes and gives them: a typed array, a shape, an element type. Imports errors only.
+import { expected, expectedButGot } from "./errors.js";
+
+/** Element types, by PyTorch's names. */
+export type DType =
+  | "float16"
+  | "bfloat16"
+  | "float32"
+  | "float64"
+  | "uint8"
+  | "int8"
+  | "int16"
+  | "int32"
+  | "int64"
+  | "bool";
+
+/** The typed array that holds each element type. float16 and bfloat16 travel as their 16-bit patterns. */
+export interface DTypeArrays {
+  float16: Uint16Array;
+  bfloat16: Uint16Array;
+  float32: Float32Array;
+  float64: Float64Array;
+  uint8: Uint8Array;
+  int8: Int8Array;
+  int16: Int16Array;
+  int32: Int32Array;
+  int64: BigInt64Array;
+  bool: Uint8Array;
+}
+
+/** Any typed array a tensor may hold. */
+export type TensorData = DTypeArrays[DType];
+
+/** A dense, row-major tensor: `data.length` equals the product of `shape`. */
+export interface Tensor<D extends DType = DType> {
+  readonly data: DTypeArrays[D];
+  readonly shape: readonly number[];
+  readonly dtype: D;
+}
+
+/** Constructors of the typed arrays, by element type. */
+export const ARRAY_OF: { readonly [D in DType]: new (buffer: ArrayBufferLike, byteOffset?: number, length?: number) => DTypeArrays[D] } = {
+  float16: Uint16Array,
+  bfloat16: Uint16Array,
+  float32: Float32Array,
+  float64: Float64Array,
+  uint8: Uint8Array,
+  int8: Int8Array,
+  int16: Int16Array,
+  int32: Int32Array,
+  int64: BigInt64Array,
+  bool: Uint8Array,
+};
+
+/** Number of elements of a shape; throws `LENET5_INVALID_SHAPE` for anything but non-negative safe integers. */
+export function elementCount(shape: readonly number[], where = "shape"): number {
+  let count = 1;
+  for (const size of shape) {
+    if (!Number.isSafeInteger(size) || size < 0) {
+      throw expected("INVALID_SHAPE", "non-negative integers", where, shape);
+    }
+    count *= size;
+  }
+  if (!Number.isSafeInteger(count)) throw expected("INVALID_SHAPE", "fewer than 2^53 elements", where, shape);
+  return count;
+}
+
+/**
+ * Checks a tensor's length × shape × dtype against one another.
+ * @throws LENET5_INVALID_DTYPE, LENET5_INVALID_SHAPE
+ */
+export function checkTensor(tensor: Tensor, where = "tensor"): void {
+  const Expected = ARRAY_OF[tensor.dtype];
+  if (Expected === undefined) {
+    throw expected("INVALID_DTYPE", `one of ${Object.keys(ARRAY_OF).join(", ")}`, `${where}.dtype`, tensor.dtype);
+  }
+  if (!(tensor.data instanceof Expected)) {
+    throw expected("INVALID_DTYPE", `a ${Expected.name} (${tensor.dtype})`, `${where}.data`, tensor.data);
+  }
+  if (!Array.isArray(tensor.shape)) throw expected("INVALID_SHAPE", "an array", `${where}.shape`, tensor.shape);
+  const count = elementCount(tensor.shape, `${where}.shape`);
+  if (count !== tensor.data.length) {
+    throw expectedButGot(
+      "INVALID_SHAPE",
+      `${count} elements, the product of [${tensor.shape.join(", ")}],`,
+      `${where}.data`,
+      `${tensor.data.length} elements`,
+    );
+  }
+}
