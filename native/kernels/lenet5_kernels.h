@@ -1,0 +1,81 @@
+// LeNet-5's own fused forward and backward passes.
+//
+// Problem: on a network of 0.42 M multiply-adds an image, a general tensor library spends almost all of its time
+// between its operators. Resolution: the geometry is known at compile time, so convolution, ReLU and pooling are fused,
+// activations stay in cache, and one image at a time runs through the whole network. Plain C++, no libtorch type.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace lenet5::kernels {
+
+// Instruction sets the kernels are compiled for; which of them runs is chosen at run time.
+enum class InstructionSet { baseline, avx2, avx512 };
+
+// What this build and this machine can run, slowest first.
+std::vector<InstructionSet> supported_instruction_sets();
+const char* name(InstructionSet set);
+
+// Threads of the kernels' one pool. Libtorch's count is set beside it by the caller.
+void set_num_threads(int threads);
+int num_threads();
+
+// Number of parameters for a class count: 60,856 + 85 × classes.
+constexpr int64_t parameter_count(int64_t classes) { return 60856 + 85 * classes; }
+
+enum class PixelType { uint8, float32 };
+
+// A batch of grey images, row-major: 28×28 (padded by 2 with black) or 32×32; uint8 in 0..255 or float32 in 0..1.
+struct Images {
+  const void* pixels;
+  PixelType type;
+  int size;
+  int64_t count;
+};
+
+// Packed, immutable weights for inference. `run` may be called from several threads at once.
+class Forward {
+ public:
+  // `parameters`: flat, in state-dict order (c1, c3, c5, f6, output; weight, then bias; PyTorch's layout).
+  Forward(const float* parameters, int classes, float mean, float std, InstructionSet set);
+  ~Forward();
+  // Writes count × classes log-probabilities. Allocates nothing.
+  void run(const Images& images, float* log_probabilities) const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+struct AdamOptions {
+  double learning_rate, beta1, beta2, epsilon, weight_decay;
+};
+
+struct StepResult {
+  double loss;      // mean negative log-likelihood of the batch, before the update
+  int64_t correct;  // images whose largest output was the label
+};
+
+// Weights, Adam's moments and the scratch of a training run. Not thread-safe; uses the pool inside.
+class Trainer {
+ public:
+  Trainer(int classes, float mean, float std, InstructionSet set);
+  ~Trainer();
+  // Flat arrays in state-dict order; the moments may be null for a fresh optimiser. `step`: Adam steps already made.
+  void import_state(const float* parameters, const float* exp_avg, const float* exp_avg_sq, int64_t step);
+  void export_state(float* parameters, float* exp_avg, float* exp_avg_sq, int64_t* step) const;
+  // One step of Adam as torch.optim.Adam (weight decay as L2) over the images images[indices[0]], … of a uint8 set.
+  StepResult step(const uint8_t* images, int size, const int32_t* labels, const int64_t* indices, int64_t count,
+                  const AdamOptions& options);
+  // The mean loss's gradient over a batch, flat in state-dict order; leaves the weights alone.
+  StepResult gradients(const Images& images, const int32_t* labels, float* gradients);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace lenet5::kernels
