@@ -1,0 +1,283 @@
+// IDX, the format of MNIST: two zero bytes, a type byte, the number of dimensions, one big-endian u32 a dimension, data.
+// Plain or gzip, told apart by the first two bytes.
+//
+// Problem: a header of a few bytes may declare any size, and a small gzip file may unpack to any size; neither may
+// decide how much memory is taken. Resolution: the header is read first (from the unpacked first kilobytes of a gzip
+// file), the size it declares is held against the file's own length (deflate cannot pack more than 1,032 to 1), and
+// unpacking stops at exactly the declared size.
+import { open, readFile, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { constants, gunzip, gunzipSync, gzip } from "node:zlib";
+import { expected, expectedButGot, LeNet5Error } from "../errors.js";
+import { writeFileAtomically } from "../files.js";
+import { checkOptionNames } from "../options.js";
+import { checkDataset, checkLabels, type Dataset, DIGIT_NAMES, SIDE } from "./dataset.js";
+
+/** The contents of an IDX file of unsigned bytes. */
+export interface IdxArray {
+  /** Elements, row-major. */
+  data: Uint8Array;
+  /** Sizes of the dimensions, for MNIST `[60000, 28, 28]` or `[60000]`. */
+  shape: number[];
+}
+
+/** Options of {@link readDataset}. */
+export interface IdxDatasetOptions {
+  /** One name a class; labels must lie below their number. @defaultValue `["0", …, "9"]` */
+  classNames?: readonly string[];
+}
+
+/** The four files that make up a training and a test set, by MNIST's names. */
+export const IDX_FILES = {
+  trainImages: "train-images-idx3-ubyte",
+  trainLabels: "train-labels-idx1-ubyte",
+  testImages: "t10k-images-idx3-ubyte",
+  testLabels: "t10k-labels-idx1-ubyte",
+} as const;
+
+const UNSIGNED_BYTE = 0x08;
+const MAX_DIMENSIONS = 8;
+const MAX_HEADER = 4 + 4 * MAX_DIMENSIONS;
+/** More than any data set of small images: 1 GiB unpacked. */
+const MAX_BYTES = 2 ** 30;
+/** What deflate can reach at best (RFC 1951's longest match, 258 bytes, in two bits). */
+const MAX_RATIO = 1032;
+/** How much of a gzip file is unpacked to see the header. */
+const PREFIX = 8192;
+
+const unpack = promisify(gunzip);
+const pack = promisify<Buffer, { level: number }, Buffer>(gzip);
+
+/**
+ * Reads an IDX file of unsigned bytes, plain or gzip.
+ *
+ * @param source - path, or the file's contents
+ * @returns its elements and shape
+ * @throws LENET5_DATA_NOT_FOUND when there is no such file; LENET5_DATA_CORRUPT when magic, dimensions and length
+ *   contradict one another, or a gzip file is damaged or unpacks to more than its header declares
+ */
+export async function read(source: string | Uint8Array): Promise<IdxArray> {
+  return (await readWhole(source)).array;
+}
+
+/**
+ * Like {@link read}, and also gives the unpacked file byte for byte, for checksums.
+ * @internal
+ */
+export async function readWhole(source: string | Uint8Array): Promise<{ array: IdxArray; bytes: Uint8Array }> {
+  const where = typeof source === "string" ? source : "IDX data";
+  if (typeof source !== "string" && !(source instanceof Uint8Array)) {
+    throw expected("INVALID_ARGUMENT", "a path or a Buffer", "IDX data", source);
+  }
+  const contents = typeof source === "string" ? await readPath(source) : source;
+  const zipped = isGzip(contents);
+  const header = parseHeader(zipped ? unpackPrefix(contents, where) : contents, where);
+  const declared = header.length + header.elements;
+  const room = zipped ? contents.length * MAX_RATIO : contents.length;
+  if (declared > room || (!zipped && declared !== room)) throw wrongLength(where, header, zipped, room);
+  const bytes = zipped ? await unpackExactly(contents, declared, where) : contents;
+  // A plain Uint8Array even over a Buffer: a Buffer means "an encoded image" elsewhere in the API.
+  const data = new Uint8Array(bytes.buffer, bytes.byteOffset + header.length, header.elements);
+  return { array: { data, shape: header.shape }, bytes };
+}
+
+/**
+ * Reads a pair of IDX files as a data set.
+ *
+ * @param images - path or contents of the images, `[N, 28, 28]`
+ * @param labels - path or contents of the labels, `[N]`
+ * @throws what {@link read} throws; LENET5_INVALID_SHAPE for other dimensions, LENET5_COUNT_MISMATCH when images and
+ *   labels differ in number, LENET5_DATA_EMPTY for none, LENET5_INVALID_LABELS for a label without a class
+ */
+export async function readDataset(
+  images: string | Uint8Array,
+  labels: string | Uint8Array,
+  options: IdxDatasetOptions = {},
+): Promise<Dataset> {
+  checkOptionNames(options, ["classNames"], "idx.readDataset");
+  const classNames = [...(options.classNames ?? DIGIT_NAMES)];
+  const [pixels, classes] = await Promise.all([read(images), read(labels)]);
+  const imagesName = typeof images === "string" ? images : "images";
+  const labelsName = typeof labels === "string" ? labels : "labels";
+  const [count, height, width] = pixels.shape;
+  if (pixels.shape.length !== 3 || height !== SIDE || width !== SIDE) {
+    throw expected("INVALID_SHAPE", `dimensions [N, ${SIDE}, ${SIDE}]`, imagesName, pixels.shape);
+  }
+  if (classes.shape.length !== 1) throw expected("INVALID_SHAPE", "one dimension [N]", labelsName, classes.shape);
+  if (classes.shape[0] !== count) {
+    throw expectedButGot("COUNT_MISMATCH", `${count} labels, one an image,`, labelsName, `${classes.shape[0]}`);
+  }
+  checkLabels(classes.data, classNames.length, labelsName);
+  const dataset: Dataset = {
+    images: pixels.data,
+    labels: Int32Array.from(classes.data),
+    count: count ?? 0,
+    height: SIDE,
+    width: SIDE,
+    classNames,
+  };
+  checkDataset(dataset, imagesName);
+  return dataset;
+}
+
+/**
+ * Encodes an array as the bytes of a plain IDX file.
+ * @throws LENET5_INVALID_SHAPE when the shape does not fit the data or the format
+ */
+export function encode(array: IdxArray): Buffer {
+  const { data, shape } = array;
+  const fits = shape.length >= 1 && shape.length <= MAX_DIMENSIONS && shape.every((size) => size >>> 0 === size);
+  if (!fits || shape.reduce((product, size) => product * size, 1) !== data.length) {
+    throw expected("INVALID_SHAPE", `dimensions with the product ${data.length}`, "an IDX file", shape);
+  }
+  const bytes = Buffer.alloc(4 + 4 * shape.length + data.length);
+  bytes[2] = UNSIGNED_BYTE;
+  bytes[3] = shape.length;
+  for (const [axis, size] of shape.entries()) bytes.writeUInt32BE(size, 4 + 4 * axis);
+  bytes.set(data, 4 + 4 * shape.length);
+  return bytes;
+}
+
+/**
+ * Writes an IDX file, gzip'd when the path ends in `.gz`. The file appears whole or not at all.
+ * @throws LENET5_INVALID_SHAPE, LENET5_FILE_BUSY, LENET5_FILE_WRITE_FAILED
+ */
+export async function write(path: string, array: IdxArray): Promise<void> {
+  const bytes = encode(array);
+  await writeFileAtomically(path, path.endsWith(".gz") ? await pack(bytes, { level: 9 }) : bytes);
+}
+
+/**
+ * Writes a training and a test set as the four gzip'd files of MNIST, so that any MNIST reader can take the folder.
+ *
+ * @param directory - created when it is not there
+ * @returns the paths written
+ * @throws LENET5_INVALID_LABELS when a label is above 255, and what {@link write} throws
+ */
+export async function writeDatasets(directory: string, sets: { train: Dataset; test: Dataset }): Promise<string[]> {
+  const paths: string[] = [];
+  for (const part of ["train", "test"] as const) {
+    const dataset = sets[part];
+    checkDataset(dataset, part);
+    checkLabels(dataset.labels, 256, `${part}.labels`);
+    const imagesPath = join(directory, `${IDX_FILES[`${part}Images`]}.gz`);
+    const labelsPath = join(directory, `${IDX_FILES[`${part}Labels`]}.gz`);
+    await write(imagesPath, { data: dataset.images, shape: [dataset.count, SIDE, SIDE] });
+    await write(labelsPath, { data: Uint8Array.from(dataset.labels), shape: [dataset.count] });
+    paths.push(imagesPath, labelsPath);
+  }
+  return paths;
+}
+
+interface Header {
+  /** Bytes of the header. */
+  length: number;
+  shape: number[];
+  /** Product of the shape: bytes of data. */
+  elements: number;
+}
+
+/** Reads a file once its header has been held against its length: a wrong file is refused before it is read whole. */
+async function readPath(path: string): Promise<Uint8Array> {
+  let size: number;
+  try {
+    const found = await stat(path);
+    if (!found.isFile()) throw expectedButGot("DATA_NOT_FOUND", "an IDX file", path, "a folder");
+    size = found.size;
+  } catch (error) {
+    if (error instanceof LeNet5Error) throw error;
+    throw new LeNet5Error(
+      "DATA_NOT_FOUND",
+      `Expected an IDX file at ${path} but received ${(error as Error).message}`,
+      {
+        cause: error,
+      },
+    );
+  }
+  if (size > MAX_BYTES) throw expectedButGot("DATA_CORRUPT", `at most ${MAX_BYTES} bytes`, path, `${size} bytes`);
+  const start = Buffer.alloc(Math.min(size, MAX_HEADER));
+  const file = await open(path, "r");
+  try {
+    await file.read(start, 0, start.length, 0);
+  } finally {
+    await file.close();
+  }
+  if (!isGzip(start)) {
+    const header = parseHeader(start, path);
+    if (header.length + header.elements !== size) throw wrongLength(path, header, false, size);
+  }
+  return await readFile(path);
+}
+
+function isGzip(bytes: Uint8Array): boolean {
+  return bytes[0] === 0x1f && bytes[1] === 0x8b;
+}
+
+function parseHeader(bytes: Uint8Array, where: string): Header {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (bytes.length < 4) throw corrupt("a header of at least 4 bytes", where, `${bytes.length} bytes`);
+  const magic = view.getUint32(0);
+  const dimensions = magic & 0xff;
+  if (magic >>> 8 !== UNSIGNED_BYTE || dimensions < 1 || dimensions > MAX_DIMENSIONS) {
+    const received = `0x${magic.toString(16).padStart(8, "0")}`;
+    throw corrupt("the magic number 0x00000803 (images) or 0x00000801 (labels)", where, received);
+  }
+  const length = 4 + 4 * dimensions;
+  if (bytes.length < length) throw corrupt(`a header of ${length} bytes`, where, `${bytes.length} bytes`);
+  const shape: number[] = [];
+  let elements = 1;
+  for (let axis = 0; axis < dimensions; axis++) {
+    const size = view.getUint32(4 + 4 * axis);
+    shape.push(size);
+    elements *= size;
+    // Checked at every step: a later zero must not hide an absurd product, nor 2^53 be passed unseen.
+    if (elements > MAX_BYTES) throw corrupt(`at most ${MAX_BYTES} elements`, where, `[${shape.join(", ")}…]`);
+  }
+  return { length, shape, elements };
+}
+
+/** The first unpacked kilobytes, however the file goes on. */
+function unpackPrefix(contents: Uint8Array, where: string): Uint8Array {
+  const prefix = contents.subarray(0, PREFIX);
+  try {
+    return gunzipSync(prefix, { finishFlush: constants.Z_SYNC_FLUSH });
+  } catch (error) {
+    throw damaged(where, error);
+  }
+}
+
+async function unpackExactly(contents: Uint8Array, declared: number, where: string): Promise<Uint8Array> {
+  let bytes: Buffer;
+  try {
+    bytes = await unpack(contents, { maxOutputLength: declared });
+  } catch (error) {
+    if ((error as { code?: string }).code === "ERR_BUFFER_TOO_LARGE") {
+      throw corrupt(`the ${declared} bytes that its header declares`, where, "a gzip file that unpacks to more");
+    }
+    throw damaged(where, error);
+  }
+  if (bytes.length !== declared) {
+    throw corrupt(`the ${declared} bytes that its header declares`, where, `${bytes.length} bytes after unpacking`);
+  }
+  return bytes;
+}
+
+function wrongLength(where: string, header: Header, zipped: boolean, room: number): LeNet5Error {
+  const what = `${header.length + header.elements} bytes, as its header [${header.shape.join(", ")}] declares,`;
+  return corrupt(what, where, zipped ? `a gzip file that cannot unpack to more than ${room}` : `${room} bytes`);
+}
+
+function damaged(where: string, cause: unknown): LeNet5Error {
+  return new LeNet5Error(
+    "DATA_CORRUPT",
+    `Expected a whole gzip file for ${where} but received ${(cause as Error).message}`,
+    {
+      cause,
+    },
+  );
+}
+
+function corrupt(what: string, where: string, received: string): LeNet5Error {
+  return expectedButGot("DATA_CORRUPT", what, where, received);
+}
