@@ -1,0 +1,83 @@
+// What must hold of a TorchScript file before libtorch sees it: a whole zip file with the entries of an archive.
+// It does not make a file trustworthy: TorchScript is code, and a file from a stranger is code from a stranger.
+import { expectedButGot, isLeNet5Error, type LeNet5Error } from "./errors.js";
+import { checkZip, readZipEntry, type ZipEntry } from "./zip-check.js";
+
+/** Most bytes that an archive's deflated entries (code and its debug tables) may inflate to together: 256 MiB. */
+const MAX_INFLATED_BYTES = 256 * 1024 * 1024;
+
+/** Options of {@link checkTorchScriptArchive}. */
+export interface TorchScriptArchiveCheck {
+  /** The file's name for error messages. @defaultValue "model" */
+  where?: string;
+}
+
+/**
+ * Checks the bytes of a TorchScript file completely: zip structure, entry names, local headers against the directory,
+ * overlaps, sizes, every entry's CRC-32, and the entries that make an archive (`data.pkl`, `constants.pkl`, `code/`,
+ * `version`). Yields to the event loop every few milliseconds. The bytes must not change until libtorch has read them.
+ *
+ * @param bytes - the whole file
+ * @throws LENET5_MODEL_CORRUPT for anything but a whole archive, with what it looks like instead;
+ * LENET5_MODEL_TOO_LARGE where compressed entries declare more than 256 MiB
+ */
+export async function checkTorchScriptArchive(bytes: Uint8Array, options: TorchScriptArchiveCheck = {}): Promise<void> {
+  const where = options.where ?? "model";
+  const corrupt = (received: string): LeNet5Error =>
+    expectedButGot("MODEL_CORRUPT", "a TorchScript archive", where, received);
+  if (bytes.length < 4 || bytes[0] !== 0x50 || bytes[1] !== 0x4b) throw corrupt(describeContents(bytes));
+  const limits = { what: "a TorchScript archive", where, maxInflatedBytes: MAX_INFLATED_BYTES };
+  const entries = await checkZip(bytes, limits).catch((error: unknown) => {
+    if (isLeNet5Error(error)) throw error;
+    throw expectedButGot("MODEL_CORRUPT", limits.what, where, `a damaged zip file (${(error as Error).message})`);
+  });
+  // libtorch takes the first entry's top folder as the archive's name and looks for everything below it.
+  const root = entries[0]?.name.split("/")[0];
+  if (root === undefined || !entries[0]!.name.includes("/")) throw corrupt("a zip file without an archive folder");
+  const byName = new Map(entries.map((entry) => [entry.name, entry]));
+  const has = (name: string): boolean => byName.has(`${root}/${name}`);
+  const hasCode = entries.some((entry) => entry.name.startsWith(`${root}/code/`));
+  if (has("data.pkl") && !has("constants.pkl") && !hasCode) {
+    throw corrupt(
+      "a file of torch.save (pickled Python objects); torch.jit.script(module).save(path) writes TorchScript",
+    );
+  }
+  if (byName.has("MAR-INF/MANIFEST.json"))
+    throw corrupt("a TorchServe model archive (.mar); the .pt inside it is TorchScript");
+  for (const name of ["data.pkl", "constants.pkl"]) {
+    if (!has(name)) throw corrupt(`a zip file without "${root}/${name}"`);
+  }
+  if (!hasCode) throw corrupt(`a zip file without "${root}/code/"`);
+  await checkVersion(bytes, byName.get(`${root}/.data/version`) ?? byName.get(`${root}/version`), root, corrupt);
+}
+
+async function checkVersion(
+  bytes: Uint8Array,
+  entry: ZipEntry | undefined,
+  root: string,
+  corrupt: (received: string) => LeNet5Error,
+): Promise<void> {
+  if (entry === undefined) throw corrupt(`a zip file without "${root}/version"`);
+  const version = entry.size <= 16 ? (await readZipEntry(bytes, entry)).toString("latin1") : "";
+  if (!/^\d{1,9}\s*$/.test(version)) throw corrupt("an archive whose version is not a number");
+}
+
+/** Names what a file's first bytes look like, for the tail of an error message. */
+export function describeContents(bytes: Uint8Array): string {
+  if (bytes.length === 0) return "an empty file";
+  const head = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, 512));
+  const starts = (text: string): boolean => head.subarray(0, text.length).equals(Buffer.from(text, "latin1"));
+  if (starts("PK")) return "a zip file";
+  if (starts("\x89PNG")) return "a PNG image";
+  if (starts("\xff\xd8\xff")) return "a JPEG image";
+  if (starts("\x1f\x8b")) return "a gzip file";
+  if (starts("\x89HDF")) return "an HDF5 file (Keras saves those)";
+  if (head.length >= 10 && head[8] === 0x7b && head.readBigUInt64LE(0) + 8n <= BigInt(bytes.length))
+    return "a safetensors file";
+  if (head[0] === 0x80 && head[1]! <= 5) return "a pickle (an old file of torch.save perhaps)";
+  if (head[0] === 0x08 && head[1]! <= 20 && head.includes(Buffer.from("onnx"))) return "an ONNX file";
+  if (head.every((byte) => (byte >= 0x20 && byte !== 0x7f) || (byte >= 0x09 && byte <= 0x0d))) {
+    return head.toString("utf8").includes("\ufffd") ? "unknown bytes" : "a text file";
+  }
+  return "unknown bytes";
+}

@@ -1,0 +1,236 @@
+// Proves that bytes are one whole, unambiguous zip file before anything else reads them.
+//
+// The problem: libtorch reads archives with a miniz built without CRC checks, trusts what the central directory says,
+// and unpickles what it finds; a flipped bit there can end the process instead of throwing. yauzl reads the directory
+// strictly, but checks neither CRCs nor whether local headers, directory and end record tell the same story.
+// The resolution: yauzl walks the directory; every entry's local header is held against it, no two entries may share
+// bytes, and every entry's contents are run through CRC-32. What passes has exactly one reading, so a second reader
+// cannot see anything else. Stored contents are checked where they lie, in slices that leave the event loop free;
+// deflated ones are inflated through zlib's thread pool, a chunk at a time and never past their declared size.
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { crc32, createInflateRaw } from "node:zlib";
+import { type Entry, fromBufferPromise, validateFileName, type ZipFile } from "yauzl";
+import { expectedButGot, type LeNet5Error } from "./errors.js";
+
+/** Limits of {@link checkZip}. */
+export interface ZipLimits {
+  /** What the bytes should be, for messages, for example `a TorchScript archive`. */
+  what: string;
+  /** Name of the file or argument, for messages. */
+  where: string;
+  /** Most bytes that all deflated entries together may declare to inflate to. */
+  maxInflatedBytes: number;
+}
+
+/** One proven entry of a zip file. */
+export interface ZipEntry {
+  /** Full name, UTF-8. */
+  name: string;
+  /** Size of the contents in bytes. */
+  size: number;
+  /** Offset of the stored bytes in the file, after the local header. */
+  start: number;
+  /** Number of stored bytes; differs from `size` where deflated. */
+  storedBytes: number;
+  deflated: boolean;
+}
+
+const STORED = 0;
+const DEFLATED = 8;
+const HAS_DATA_DESCRIPTOR = 0x0008;
+const CHUNK = 4 * 1024 * 1024; // CRC-32 of 4 MiB takes 1.5 to 4 ms
+const END_RECORD = 22;
+const ZIP64_LOCATOR = 20;
+const ZIP64_SENTINEL = 0xffffffff;
+
+/**
+ * Checks a zip file completely: structure, local headers, names, overlaps, declared sizes and every CRC-32.
+ * @returns its entries, in the order of the central directory
+ * @throws LENET5_MODEL_CORRUPT, LENET5_MODEL_TOO_LARGE
+ */
+export async function checkZip(bytes: Uint8Array, limits: ZipLimits): Promise<ZipEntry[]> {
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const corrupt = (received: string): LeNet5Error =>
+    expectedButGot("MODEL_CORRUPT", limits.what, limits.where, received);
+  const zip = await fromBufferPromise(buffer, { decodeStrings: false, lazyEntries: true }).catch((error: Error) => {
+    throw corrupt(`a damaged or truncated zip file (${error.message})`);
+  });
+  const directory = endOfDirectory(buffer, corrupt);
+  const names = new Set<string>();
+  const found: { entry: Entry; proven: ZipEntry }[] = [];
+  let inflatedBytes = 0;
+  let directoryBytes = 0;
+  for await (const entry of eachEntry(zip, corrupt)) {
+    const name = entryName(entry, corrupt);
+    if (names.has(name)) throw corrupt(`a zip file that holds ${quote(name)} twice`);
+    names.add(name);
+    directoryBytes += 46 + entry.fileNameLength + entry.extraFieldLength + entry.fileCommentLength;
+    if ((entry.generalPurposeBitFlag & 1) !== 0) throw corrupt(`a zip file with the encrypted entry ${quote(name)}`);
+    const deflated = entry.compressionMethod === DEFLATED;
+    if (!deflated && entry.compressionMethod !== STORED) {
+      throw corrupt(`a zip file whose entry ${quote(name)} is compressed by method ${entry.compressionMethod}`);
+    }
+    if (deflated) {
+      inflatedBytes += entry.uncompressedSize;
+      if (!(inflatedBytes <= limits.maxInflatedBytes)) {
+        throw expectedButGot(
+          "MODEL_TOO_LARGE",
+          `at most ${limits.maxInflatedBytes} bytes of compressed contents, inflated,`,
+          limits.where,
+          `a file that declares ${inflatedBytes} bytes up to ${quote(name)}`,
+        );
+      }
+    }
+    const start = await checkLocalHeader(zip, entry, name, corrupt);
+    const proven = { name, size: entry.uncompressedSize, start, storedBytes: entry.compressedSize, deflated };
+    found.push({ entry, proven });
+  }
+  if (found.length !== directory.entries || directoryBytes !== directory.size) {
+    throw corrupt("a zip file whose directory differs in size from what its end record declares");
+  }
+  checkOverlaps(found, directory.offset, corrupt);
+  for (const { entry, proven } of found) {
+    const actual = await crcOf(buffer, proven, corrupt);
+    if (actual !== entry.crc32) throw corrupt(`a damaged file: the checksum of ${quote(proven.name)} does not match`);
+  }
+  return found.map(({ proven }) => proven);
+}
+
+/** Reads one proven entry's contents; inflates at most its declared size. */
+export async function readZipEntry(bytes: Uint8Array, entry: ZipEntry): Promise<Buffer> {
+  const stored = Buffer.from(bytes.buffer, bytes.byteOffset + entry.start, entry.storedBytes);
+  if (!entry.deflated) return stored;
+  const chunks: Buffer[] = [];
+  for await (const chunk of inflated(stored)) chunks.push(chunk);
+  return Buffer.concat(chunks);
+}
+
+async function* eachEntry(zip: ZipFile, corrupt: (received: string) => LeNet5Error): AsyncGenerator<Entry> {
+  const entries = zip.eachEntry();
+  while (true) {
+    const next = await entries.next().catch((error: Error) => {
+      throw corrupt(`a damaged zip file (${error.message})`);
+    });
+    if (next.done) return;
+    yield next.value;
+  }
+}
+
+/** The name as UTF-8, refused where it could lead out of a folder or read differently elsewhere. */
+function entryName(entry: Entry, corrupt: (received: string) => LeNet5Error): string {
+  const raw = entry.fileNameRaw;
+  const name = raw.toString("utf8");
+  if (raw.length === 0 || raw.includes(0) || !Buffer.from(name, "utf8").equals(raw)) {
+    throw corrupt("a zip file with an entry name that is empty or not UTF-8");
+  }
+  if (validateFileName(name) !== null) throw corrupt(`a zip file with the unsafe entry name ${quote(name)}`);
+  return name;
+}
+
+/** Holds an entry's local header against the directory; returns where its contents start. */
+async function checkLocalHeader(
+  zip: ZipFile,
+  entry: Entry,
+  name: string,
+  corrupt: (received: string) => LeNet5Error,
+): Promise<number> {
+  const local = await zip.readLocalFileHeaderPromise(entry).catch((error: Error) => {
+    throw corrupt(`a damaged zip file (${quote(name)}: ${error.message})`);
+  });
+  // With a data descriptor, crc and sizes follow the contents and the header holds zeros; else they are repeated,
+  // or stand in a zip64 field, which the directory's own copy has settled already.
+  const deferred = (local.generalPurposeBitFlag & HAS_DATA_DESCRIPTOR) !== 0;
+  const repeats = (value: number, declared: number): boolean =>
+    value === declared || (deferred && value === 0) || value === ZIP64_SENTINEL;
+  const agrees =
+    local.fileName.equals(entry.fileNameRaw) &&
+    local.compressionMethod === entry.compressionMethod &&
+    local.generalPurposeBitFlag === entry.generalPurposeBitFlag &&
+    (local.crc32 === entry.crc32 || (deferred && local.crc32 === 0)) &&
+    repeats(local.compressedSize, entry.compressedSize) &&
+    repeats(local.uncompressedSize, entry.uncompressedSize);
+  if (!agrees) throw corrupt(`a damaged zip file: the two headers of ${quote(name)} contradict each other`);
+  return local.fileDataStart;
+}
+
+/** Refuses entries that share bytes with one another or with the directory. */
+function checkOverlaps(
+  found: readonly { entry: Entry; proven: ZipEntry }[],
+  directoryOffset: number,
+  corrupt: (received: string) => LeNet5Error,
+): void {
+  const ordered = [...found].sort((a, b) => a.entry.relativeOffsetOfLocalHeader - b.entry.relativeOffsetOfLocalHeader);
+  let end = 0;
+  for (const { entry, proven } of ordered) {
+    if (entry.relativeOffsetOfLocalHeader < end)
+      throw corrupt(`a zip file whose entry ${quote(proven.name)} overlaps another`);
+    end = proven.start + proven.storedBytes;
+  }
+  if (end > directoryOffset) throw corrupt("a zip file whose entries run into its directory");
+}
+
+/** CRC-32 of an entry's contents; inflating stops at the first byte past the declared size. */
+async function crcOf(buffer: Buffer, entry: ZipEntry, corrupt: (received: string) => LeNet5Error): Promise<number> {
+  const stored = buffer.subarray(entry.start, entry.start + entry.storedBytes);
+  let crc = 0;
+  if (!entry.deflated) {
+    for (let offset = 0; offset < stored.length; offset += CHUNK) {
+      crc = crc32(stored.subarray(offset, offset + CHUNK), crc);
+      if (offset + CHUNK < stored.length) await nextTurn();
+    }
+    return crc;
+  }
+  const failed = (): LeNet5Error =>
+    corrupt(`a damaged file: ${quote(entry.name)} does not inflate to its declared size`);
+  let size = 0;
+  try {
+    for await (const chunk of inflated(stored)) {
+      size += chunk.length;
+      if (size > entry.size) break;
+      crc = crc32(chunk, crc);
+    }
+  } catch {
+    throw failed();
+  }
+  if (size !== entry.size) throw failed();
+  return crc;
+}
+
+async function* inflated(stored: Buffer): AsyncGenerator<Buffer> {
+  const inflate = createInflateRaw();
+  inflate.end(stored);
+  yield* inflate as AsyncIterable<Buffer>;
+  if (inflate.bytesWritten !== stored.length) throw new Error("bytes after the deflated stream");
+}
+
+/** Where the central directory lies and how large it is, by the end record that yauzl has just accepted. */
+function endOfDirectory(
+  buffer: Buffer,
+  corrupt: (received: string) => LeNet5Error,
+): { offset: number; size: number; entries: number } {
+  let end = buffer.length - END_RECORD;
+  while (end >= 0 && buffer.readUInt32LE(end) !== 0x06054b50) end--;
+  let record = {
+    entries: buffer.readUInt16LE(end + 10),
+    size: buffer.readUInt32LE(end + 12),
+    offset: buffer.readUInt32LE(end + 16),
+  };
+  let recordStart = end;
+  const locator = end - ZIP64_LOCATOR;
+  if (locator >= 0 && buffer.readUInt32LE(locator) === 0x07064b50) {
+    recordStart = Number(buffer.readBigUInt64LE(locator + 8)); // yauzl has read a record there
+    record = {
+      entries: Number(buffer.readBigUInt64LE(recordStart + 32)),
+      size: Number(buffer.readBigUInt64LE(recordStart + 40)),
+      offset: Number(buffer.readBigUInt64LE(recordStart + 48)),
+    };
+  }
+  if (record.offset + record.size !== recordStart) {
+    throw corrupt("a zip file with unknown bytes between its directory and its end record");
+  }
+  return record;
+}
+
+function quote(name: string): string {
+  return JSON.stringify(name.length <= 120 ? name : `${name.slice(0, 117)}...`);
+}
