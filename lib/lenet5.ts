@@ -1,0 +1,458 @@
+// The model: LeNet-5 with its weights, its class names and its normalisation; trains, evaluates, predicts, saves.
+import { randomInt } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { type Dataset, type Normalization, normalizationOfPixels } from "./data/dataset.js";
+import { expected, expectedButGot, LeNet5Error } from "./errors.js";
+import { writeFileAtomically } from "./files.js";
+import { readCheckpoint, runSettings, writeCheckpoint } from "./lenet5/checkpoint.js";
+import { EventQueue } from "./lenet5/event-queue.js";
+import { type FitEvent, type FitOptions, fitRequest, imageSet, type LabelledImages } from "./lenet5/fit-options.js";
+import { readModel } from "./lenet5/load.js";
+import { defaultClassNames, METADATA_NAME, MNIST_NORMALIZATION, writeMetadata } from "./lenet5/metadata.js";
+import { type ImageInput, type PixelInput, type Pixels, readPixels, toPixels } from "./lenet5/pixels.js";
+import { PredictionBatcher } from "./lenet5/prediction-batcher.js";
+import { joinParameters, type StateDict, splitParameters } from "./lenet5/state-dict.js";
+import { fromNative, native, nativeCall, nativeCallSync, type NativeFitEvent, type NativeFitRequest, type NativeLeNet5 } from "./native.js";
+import { checkOptionNames, finiteNumber, oneOf, wholeNumber } from "./options.js";
+import type { Tensor } from "./tensor.js";
+
+/** Where a model computes. */
+export interface DeviceOptions {
+  /** `auto` takes CUDA where it is there; an explicit `cuda` or `cuda:N` that is not there is an error. @defaultValue "auto" */
+  device?: "auto" | "cpu" | "cuda" | `cuda:${number}`;
+  /**
+   * `fused` are this package's own kernels (CPU only), `libtorch` the reference they are held to; `auto` takes the
+   * fused ones on the CPU. @defaultValue "auto"
+   */
+  engine?: "auto" | "fused" | "libtorch";
+  /** Instruction set of the fused engine, for comparisons; see `instructionSets()`. @defaultValue "auto", the fastest */
+  instructionSet?: "auto" | "baseline" | "avx2" | "avx512";
+}
+
+/** Options of `new LeNet5`. */
+export interface LeNet5Options extends DeviceOptions {
+  /** Number of classes, 1 to 10,000. @defaultValue 10 */
+  numClasses?: number;
+  /** Seed of the initial weights (as PyTorch initialises them after `torch.manual_seed(seed)`) and, unless `fit` is given another, of the shuffling. @defaultValue a random one */
+  seed?: number;
+  /** One name a class. @defaultValue those of the first training set, else "0", "1", … */
+  classNames?: readonly string[];
+  /** Mean and standard deviation of the pixels in units of 0..1. @defaultValue computed from the first training set (0.1307 and 0.3081 for MNIST) */
+  normalization?: Normalization;
+}
+
+/** Options of `LeNet5.fromStateDict`. */
+export type StateDictOptions = DeviceOptions & Pick<LeNet5Options, "classNames" | "normalization" | "seed">;
+
+/** What `predict` gives. */
+export interface Prediction {
+  /** Index of the most probable class, one an image. */
+  labels: Int32Array;
+  /** count × numClasses, row-major; each row sums to 1. */
+  probabilities: Float32Array;
+  /** Number of images. */
+  count: number;
+  /** Number of classes. */
+  numClasses: number;
+  /** The model's class names: `classNames[labels[i]]` names image i. */
+  classNames: readonly string[];
+}
+
+/** What `evaluate` gives. */
+export interface Evaluation {
+  /** Mean negative log-likelihood. */
+  loss: number;
+  /** Share of right answers, 0..1. */
+  accuracy: number;
+  /** Number of images. */
+  count: number;
+  /** `confusion[actual][predicted]`: numbers of images. */
+  confusion: number[][];
+}
+
+const DEVICE_OPTIONS = ["device", "engine", "instructionSet"] as const;
+const STATE_DICT_OPTIONS = [...DEVICE_OPTIONS, "classNames", "normalization", "seed"] as const;
+const MODEL_OPTIONS = [...STATE_DICT_OPTIONS, "numClasses"] as const;
+
+/** Passed by the static makers instead of a seed. */
+const WEIGHTS = Symbol("weights");
+
+/**
+ * LeNet-5 (LeCun et al., 1998, with ReLU, max pooling and log-softmax): 28×28 grey images in, class probabilities out;
+ * 61,706 parameters for ten classes.
+ *
+ * @throws LENET5_UNKNOWN_OPTION, LENET5_INVALID_OPTION, LENET5_DEVICE_UNAVAILABLE, LENET5_ENGINE_UNAVAILABLE
+ */
+export class LeNet5 {
+  readonly #native: NativeLeNet5;
+  readonly #batcher: PredictionBatcher;
+  /** Number of classes. */
+  readonly numClasses: number;
+  /** Seed of the initial weights and the default one of `fit`. */
+  readonly seed: number;
+  #classNames: readonly string[] | undefined;
+  #normalization: Normalization | undefined;
+  #training = false;
+  #disposed = false;
+
+  constructor(options: LeNet5Options = {}) {
+    const weights = (options as { [WEIGHTS]?: Float32Array })[WEIGHTS];
+    checkOptionNames(options, MODEL_OPTIONS, "new LeNet5");
+
+    const { numClasses = 10, seed = randomInt(2 ** 31), classNames, normalization } = options;
+    const { device = "auto", engine = "auto", instructionSet = "auto" } = options;
+
+    this.numClasses = wholeNumber(numClasses, "numClasses", 1, 10_000);
+    this.seed = wholeNumber(seed, "seed", 0);
+    checkDevice(device);
+    oneOf(engine, "engine", ["auto", "fused", "libtorch"]);
+    oneOf(instructionSet, "instructionSet", ["auto", "baseline", "avx2", "avx512"]);
+    this.#classNames = checkClassNames(classNames, numClasses);
+    this.#normalization = checkNormalization(normalization);
+
+    this.#native = nativeCallSync(() => {
+      const { LeNet5: Native } = native();
+      const common = { numClasses, ...this.normalization, device, engine, instructionSet };
+      return new Native(weights === undefined ? { ...common, seed } : { ...common, parameters: weights });
+    });
+    this.#batcher = new PredictionBatcher(this.#native, numClasses);
+  }
+
+  /**
+   * Loads a model: TorchScript (`.pt`) that `save` or PyTorch wrote with LeNet-5's parameter names, or safetensors.
+   * None of a TorchScript file's code is run.
+   *
+   * @param source - a path, or the file's contents
+   * @throws LENET5_MODEL_NOT_FOUND, LENET5_MODEL_CORRUPT, LENET5_MODEL_TOO_LARGE, LENET5_MODEL_MISMATCH
+   */
+  static async load(source: string | Uint8Array, options: DeviceOptions = {}): Promise<LeNet5> {
+    checkOptionNames(options, DEVICE_OPTIONS, "LeNet5.load");
+    const { flat, numClasses, metadata } = await readModel(source);
+    return LeNet5.#withWeights(flat, { ...options, ...metadata, numClasses });
+  }
+
+  /**
+   * A model with the weights given, for example those of `stateDict()` or of `readSafetensors`.
+   * @throws LENET5_MODEL_MISMATCH and the constructor's errors
+   */
+  static fromStateDict(stateDict: StateDict, options: StateDictOptions = {}): LeNet5 {
+    checkOptionNames(options, STATE_DICT_OPTIONS, "LeNet5.fromStateDict");
+    const { flat, numClasses } = joinParameters(stateDict, "stateDict");
+    const { classNames = defaultClassNames(numClasses), normalization = MNIST_NORMALIZATION } = options;
+    return LeNet5.#withWeights(flat, { ...options, numClasses, classNames, normalization });
+  }
+
+  static #withWeights(flat: Float32Array, options: LeNet5Options): LeNet5 {
+    const withWeights: LeNet5Options & { [WEIGHTS]?: Float32Array } = { ...options, [WEIGHTS]: flat };
+    return new LeNet5(withWeights);
+  }
+
+  /** One name a class. */
+  get classNames(): readonly string[] {
+    return this.#classNames ?? defaultClassNames(this.numClasses);
+  }
+
+  /** Mean and standard deviation of the pixels, in units of 0..1; part of every export. */
+  get normalization(): Normalization {
+    return this.#normalization ?? MNIST_NORMALIZATION;
+  }
+
+  /** `cpu` or `cuda:N`. */
+  get device(): string {
+    return this.#native.device;
+  }
+
+  /** The engine that computes. */
+  get engine(): "fused" | "libtorch" {
+    return this.#native.engine;
+  }
+
+  /** The fused engine's instruction set, `none` for libtorch. */
+  get instructionSet(): string {
+    return this.#native.instructionSet;
+  }
+
+  /** True once `dispose` was called. */
+  get disposed(): boolean {
+    return this.#disposed;
+  }
+
+  /** True while a `fit` is under way. */
+  get training(): boolean {
+    return this.#training;
+  }
+
+  /**
+   * Trains with Adam, off the event loop, and yields progress and epochs. Training begins with the first `next()`; it
+   * stops within one batch when `signal` is aborted or the loop is left, and the model keeps the weights of that moment.
+   * During training `predict` and `evaluate` answer with the weights of the last whole epoch.
+   *
+   * @param train - images and labels; copied once
+   * @throws at once: LENET5_UNKNOWN_OPTION, LENET5_INVALID_OPTION, LENET5_INVALID_SHAPE, LENET5_INVALID_DTYPE,
+   * LENET5_INVALID_LABELS, LENET5_COUNT_MISMATCH, LENET5_DATA_EMPTY, LENET5_DISPOSED; from the iterator: LENET5_MODEL_BUSY,
+   * LENET5_ABORTED, LENET5_CHECKPOINT_NOT_FOUND, LENET5_CHECKPOINT_CORRUPT, LENET5_CHECKPOINT_MISMATCH, LENET5_FILE_WRITE_FAILED
+   */
+  fit(train: Dataset | LabelledImages, options: FitOptions = {}): AsyncGenerator<FitEvent, void, undefined> {
+    this.#checkUsable();
+    return this.#fit(train, fitRequest(train, options, this), options);
+  }
+
+  async *#fit(
+    train: LabelledImages,
+    request: NativeFitRequest,
+    { signal, checkpointDirectory, resume = false }: FitOptions,
+  ): AsyncGenerator<FitEvent, void, undefined> {
+    this.#checkUsable();
+    if (this.#training) throw expectedButGot("MODEL_BUSY", "one training at a time", "fit", "a second one");
+    if (signal?.aborted) throw aborted(signal);
+    this.#training = true;
+    const queue = new EventQueue<NativeFitEvent>();
+    const stop = () => this.#native.stop();
+    let running: Promise<void> | undefined;
+    try {
+      await this.#adopt(train, request);
+      const { mean, std } = this.normalization;
+      const settings =
+        checkpointDirectory === undefined
+          ? {}
+          : runSettings(request, { numClasses: this.numClasses, engine: this.engine, device: this.device, mean, std });
+      if (resume) {
+        request.resume = await readCheckpoint(checkpointDirectory!, settings);
+        this.#native.setParameters(request.resume.parameters);
+      }
+      running = nativeCall(this.#native.fit(request, (event) => queue.push(event)));
+      signal?.addEventListener("abort", stop, { once: true });
+      if (signal?.aborted) stop();
+      running.then(
+        () => queue.close(),
+        () => queue.close(),
+      );
+      for (let event = await queue.next(); event !== undefined; event = await queue.next()) {
+        if (signal?.aborted) break;
+        if (event.type === "progress") {
+          yield { ...event, epochs: request.epochs };
+          continue;
+        }
+        const { state, ...epoch } = event;
+        if (checkpointDirectory === undefined || state === undefined) {
+          yield { ...epoch, epochs: request.epochs };
+        } else {
+          const checkpoint = await writeCheckpoint(checkpointDirectory, state, settings, this.numClasses);
+          yield { ...epoch, epochs: request.epochs, checkpoint };
+        }
+      }
+      await running;
+      if (signal?.aborted) throw aborted(signal);
+    } finally {
+      signal?.removeEventListener("abort", stop);
+      stop();
+      await running?.catch(() => {});
+      this.#training = false;
+    }
+  }
+
+  /** Class names and normalisation of the first training set, where the caller gave none. */
+  async #adopt(train: LabelledImages, request: NativeFitRequest): Promise<void> {
+    if (this.#classNames === undefined && train.classNames?.length === this.numClasses) {
+      this.#classNames = [...train.classNames];
+    }
+    if (this.#normalization === undefined) {
+      const { mean, std } = await normalizationOfPixels(request.train.images);
+      // Four decimals, as everybody writes MNIST's.
+      this.#normalization = { mean: Number(mean.toFixed(4)), std: Math.max(Number(std.toFixed(4)), 1e-4) };
+      this.#native.setNormalization(this.#normalization.mean, this.#normalization.std);
+    }
+  }
+
+  /**
+   * Loss, accuracy and confusion matrix over a labelled set.
+   *
+   * @param options - `batchSize`: images a pass of the libtorch engine (default 1,000)
+   * @throws LENET5_DISPOSED, LENET5_INVALID_SHAPE, LENET5_INVALID_LABELS, LENET5_COUNT_MISMATCH, LENET5_DATA_EMPTY
+   */
+  async evaluate(data: Dataset | LabelledImages, options: { batchSize?: number } = {}): Promise<Evaluation> {
+    this.#checkUsable();
+    checkOptionNames(options, ["batchSize"], "evaluate");
+    const batchSize = wholeNumber(options.batchSize ?? 1000, "batchSize", 1, 1_000_000);
+    const set = imageSet(data, this.numClasses, "data");
+    const { loss, confusion: flat } = await nativeCall(this.#native.evaluate(set, batchSize));
+    const confusion = Array.from({ length: this.numClasses }, (_, actual) =>
+      Array.from(flat.subarray(actual * this.numClasses, (actual + 1) * this.numClasses)),
+    );
+    const right = confusion.reduce((sum, row, actual) => sum + row[actual]!, 0);
+    return { loss, accuracy: right / set.labels.length, count: set.labels.length, confusion };
+  }
+
+  /**
+   * Class probabilities of images: raw pixels or image files (see {@link ImageInput}). Concurrent calls share batches.
+   *
+   * @throws LENET5_INVALID_SHAPE, LENET5_INVALID_DTYPE, LENET5_INVALID_PIXELS, LENET5_IMAGE_UNREADABLE, LENET5_DISPOSED
+   */
+  async predict(images: ImageInput): Promise<Prediction> {
+    this.#checkUsable();
+    const pixels = await readPixels(images);
+    this.#checkUsable();
+    if (pixels.count === 0) return this.#prediction(new Float32Array(0), new Int32Array(0));
+    const { output, labels } = await this.#batcher.predict(pixels, false);
+    return this.#prediction(output, labels);
+  }
+
+  /**
+   * The synchronous twin of `predict`, for raw pixels: one crossing into native code, nothing allocated there.
+   *
+   * @param options - `output`: receives the probabilities, at least count × numClasses long; then nothing of that size
+   * is allocated at all
+   */
+  predictSync(images: PixelInput, options: { output?: Float32Array } = {}): Prediction {
+    this.#checkUsable();
+    const pixels = toPixels(images);
+    const labels = new Int32Array(pixels.count);
+    const probabilities = this.#runSync(pixels, options.output, labels, false);
+    return this.#prediction(probabilities, labels);
+  }
+
+  /** Log-probabilities `[N, numClasses]`, as the exported module's `forward` returns them. Throws as `predict` does. */
+  async forward(images: ImageInput): Promise<Tensor<"float32">> {
+    this.#checkUsable();
+    const pixels = await readPixels(images);
+    this.#checkUsable();
+    const shape = [pixels.count, this.numClasses];
+    if (pixels.count === 0) return { data: new Float32Array(0), shape, dtype: "float32" };
+    const { output } = await this.#batcher.predict(pixels, true);
+    return { data: output, shape, dtype: "float32" };
+  }
+
+  /** The synchronous twin of `forward`, for raw pixels; `output` as in `predictSync`. */
+  forwardSync(images: PixelInput, options: { output?: Float32Array } = {}): Tensor<"float32"> {
+    this.#checkUsable();
+    const pixels = toPixels(images);
+    const data = this.#runSync(pixels, options.output, undefined, true);
+    return { data, shape: [pixels.count, this.numClasses], dtype: "float32" };
+  }
+
+  #runSync(pixels: Pixels, given: Float32Array | undefined, labels: Int32Array | undefined, log: boolean): Float32Array {
+    const length = pixels.count * this.numClasses;
+    if (given !== undefined && !(given instanceof Float32Array && given.length >= length)) {
+      throw expected("INVALID_SHAPE", `a Float32Array of at least ${length} elements`, "output", given);
+    }
+    const output = given ?? new Float32Array(length);
+    try {
+      this.#native.predictSync(pixels.data, pixels.size, output, labels, log);
+    } catch (error) {
+      throw fromNative(error);
+    }
+    return output.length === length ? output : output.subarray(0, length);
+  }
+
+  #prediction(probabilities: Float32Array, labels: Int32Array): Prediction {
+    return { labels, probabilities, count: labels.length, numClasses: this.numClasses, classNames: this.classNames };
+  }
+
+  /**
+   * The mean loss of a labelled batch and its gradient by each parameter; the weights stay as they are.
+   * @throws as `predict`, and LENET5_INVALID_LABELS, LENET5_COUNT_MISMATCH
+   */
+  async gradients(images: PixelInput, labels: Int32Array | Uint8Array): Promise<{ loss: number; gradients: StateDict }> {
+    this.#checkUsable();
+    const pixels = toPixels(images);
+    const checked = imageSet(
+      { images: new Uint8Array(pixels.count * pixels.size ** 2), labels, height: pixels.size },
+      this.numClasses,
+      "images",
+    );
+    const { loss, gradients } = await nativeCall(this.#native.gradients(pixels.data, pixels.size, checked.labels));
+    return { loss, gradients: splitParameters(gradients, this.numClasses) };
+  }
+
+  /** A copy of the parameters, by PyTorch's names. @throws LENET5_DISPOSED */
+  stateDict(): StateDict {
+    this.#checkUsable();
+    return splitParameters(this.#native.parameters(), this.numClasses);
+  }
+
+  /** Takes the parameters given. @throws LENET5_MODEL_MISMATCH, LENET5_MODEL_BUSY while training, LENET5_DISPOSED */
+  loadStateDict(stateDict: StateDict): void {
+    this.#checkUsable();
+    if (this.#training) throw expectedButGot("MODEL_BUSY", "a model at rest", "loadStateDict", "one that is being trained");
+    const { flat, numClasses } = joinParameters(stateDict, "stateDict");
+    if (numClasses !== this.numClasses) {
+      throw expected("MODEL_MISMATCH", `${this.numClasses} classes`, "stateDict", numClasses);
+    }
+    nativeCallSync(() => this.#native.setParameters(flat));
+  }
+
+  /** The TorchScript archive as bytes, verified as `save` verifies it. @throws LENET5_EXPORT_UNVERIFIED, LENET5_DISPOSED */
+  async toTorchScript(): Promise<Uint8Array> {
+    this.#checkUsable();
+    const archive = await nativeCall(this.#native.exportTorchScript({ [METADATA_NAME]: writeMetadata(this) }));
+    await this.#verify(archive);
+    return archive;
+  }
+
+  /**
+   * Writes the model as TorchScript that `torch.jit.load` reads in Python, C++ and TorchServe: float32 pixels 0..1
+   * `[N, 1, 28, 28]` in, log-probabilities `[N, numClasses]` out. The file is read back and its answers compared with the
+   * model's before it takes its place; a previous file stays intact until then.
+   *
+   * @throws LENET5_FILE_WRITE_FAILED, LENET5_FILE_BUSY, LENET5_EXPORT_UNVERIFIED, LENET5_DISPOSED
+   */
+  async save(path: string): Promise<void> {
+    this.#checkUsable();
+    if (typeof path !== "string" || path === "") throw expected("INVALID_ARGUMENT", "a file's path", "save", path);
+    const archive = await nativeCall(this.#native.exportTorchScript({ [METADATA_NAME]: writeMetadata(this) }));
+    await writeFileAtomically(path, archive, { verify: async (written) => this.#verify(await readFile(written)) });
+  }
+
+  async #verify(archive: Uint8Array): Promise<void> {
+    const difference = await nativeCall(this.#native.verifyTorchScript(archive));
+    if (!(difference <= 1e-4)) {
+      throw new LeNet5Error("EXPORT_UNVERIFIED", `Expected the model's own answers for the written archive but received a difference of ${difference}`);
+    }
+  }
+
+  /** Frees the native memory; work under way ends first. A second call does nothing. */
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    this.#native.dispose();
+  }
+
+  /** `dispose`, for `using`. */
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  #checkUsable(): void {
+    if (this.#disposed) throw expectedButGot("DISPOSED", "a live model", "the call", "one that was disposed of");
+  }
+}
+
+function aborted(signal: AbortSignal): LeNet5Error {
+  return new LeNet5Error("ABORTED", "The training was aborted", { cause: signal.reason });
+}
+
+function checkDevice(device: unknown): void {
+  if (typeof device !== "string" || !/^(auto|cpu|cuda|cuda:\d{1,3})$/.test(device)) {
+    throw expected("INVALID_OPTION", '"auto", "cpu", "cuda" or "cuda:N"', "device", device);
+  }
+}
+
+function checkClassNames(classNames: unknown, numClasses: number): readonly string[] | undefined {
+  if (classNames === undefined) return undefined;
+  if (!Array.isArray(classNames) || classNames.length !== numClasses || !classNames.every((name) => typeof name === "string")) {
+    throw expected("INVALID_OPTION", `${numClasses} strings`, "classNames", classNames);
+  }
+  return [...classNames];
+}
+
+function checkNormalization(normalization: unknown): Normalization | undefined {
+  if (normalization === undefined) return undefined;
+  if (typeof normalization !== "object" || normalization === null) {
+    throw expected("INVALID_OPTION", "an object with mean and std", "normalization", normalization);
+  }
+  const { mean, std } = normalization as Partial<Normalization>;
+  return {
+    mean: finiteNumber(mean, "normalization.mean", "that is finite", () => true),
+    std: finiteNumber(std, "normalization.std", "above 0", (value) => value > 0),
+  };
+}

@@ -1,0 +1,63 @@
+// Reading a model file: which format it is, its weights and what it says of itself.
+import { readFile, stat } from "node:fs/promises";
+import { expected, LeNet5Error } from "../errors.js";
+import { readSafetensors } from "../export/safetensors.js";
+import { native, nativeCall } from "../native.js";
+import type { Tensor } from "../tensor.js";
+import { checkTorchScriptArchive } from "../torchscript-archive.js";
+import { METADATA_NAME, type ModelMetadata, readMetadata } from "./metadata.js";
+import { joinParameters, type StateDict } from "./state-dict.js";
+
+/** A LeNet-5 file has a quarter of a megabyte for ten classes and 4 MB for 10,000; what is far above is something else. */
+const LARGEST_FILE = 64 * 1024 * 1024;
+
+/** What a model file holds. */
+export interface ModelFile {
+  flat: Float32Array;
+  numClasses: number;
+  metadata: ModelMetadata;
+}
+
+/** Reads TorchScript or safetensors from a path or from the file's contents. */
+export async function readModel(source: string | Uint8Array): Promise<ModelFile> {
+  const where = typeof source === "string" ? source : "the model";
+  const bytes = await contents(source);
+  // A zip begins with "PK"; a safetensors file with its header's length and "{".
+  const isSafetensors = bytes.length > 9 && bytes[8] === 0x7b && !(bytes[0] === 0x50 && bytes[1] === 0x4b);
+  let tensors: Record<string, Tensor>;
+  let text: string | undefined;
+  if (isSafetensors) {
+    const read = readSafetensors(bytes);
+    tensors = read.tensors;
+    text = read.metadata[METADATA_NAME];
+  } else {
+    await checkTorchScriptArchive(bytes);
+    const read = await nativeCall(native().readTorchScript(bytes));
+    tensors = Object.fromEntries(
+      Object.entries(read.tensors).map(([name, { shape, data }]) => [name, { data, shape, dtype: "float32" as const }]),
+    );
+    text = read.extraFiles[METADATA_NAME];
+  }
+  const { flat, numClasses } = joinParameters(tensors as StateDict, where);
+  return { flat, numClasses, metadata: readMetadata(text, numClasses, where) };
+}
+
+async function contents(source: unknown): Promise<Uint8Array> {
+  if (source instanceof Uint8Array) {
+    if (source.length > LARGEST_FILE) throw tooLarge("the model", source.length);
+    return source;
+  }
+  if (typeof source !== "string") throw expected("INVALID_ARGUMENT", "a path or a Uint8Array", "LeNet5.load", source);
+  try {
+    const { size } = await stat(source);
+    if (size > LARGEST_FILE) throw tooLarge(source, size);
+    return await readFile(source);
+  } catch (cause) {
+    if (cause instanceof LeNet5Error) throw cause;
+    throw new LeNet5Error("MODEL_NOT_FOUND", `Expected a model file at ${source} but received ${(cause as Error).message}`, { cause });
+  }
+}
+
+function tooLarge(where: string, size: number): LeNet5Error {
+  return new LeNet5Error("MODEL_TOO_LARGE", `Expected at most ${LARGEST_FILE} bytes for ${where} but received ${size}`);
+}

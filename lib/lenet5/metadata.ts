@@ -1,0 +1,58 @@
+// What a saved model says of itself beside its weights: class names and normalisation. One JSON text in every format
+// (an extra file of the TorchScript archive, metadata of safetensors and ONNX).
+import type { Normalization } from "../data/dataset.js";
+import { LeNet5Error } from "../errors.js";
+
+/** What a saved model says of itself. */
+export interface ModelMetadata {
+  readonly classNames: readonly string[];
+  readonly normalization: Normalization;
+}
+
+/** Mean and standard deviation of MNIST's training set. */
+export const MNIST_NORMALIZATION: Normalization = { mean: 0.1307, std: 0.3081 };
+
+/** Name of the text among a TorchScript archive's extra files and in the metadata of the other formats. */
+export const METADATA_NAME = "lenet5.json";
+
+/** "0", "1", … */
+export function defaultClassNames(numClasses: number): string[] {
+  return Array.from({ length: numClasses }, (_, i) => String(i));
+}
+
+/** The JSON text. */
+export function writeMetadata(metadata: ModelMetadata): string {
+  return JSON.stringify({
+    format: "lenet5-libtorch",
+    formatVersion: 1,
+    classNames: metadata.classNames,
+    normalization: metadata.normalization,
+  });
+}
+
+/**
+ * Reads the JSON text; a model that has none (a state dict that Python saved) gets MNIST's normalisation and numbered
+ * classes.
+ * @throws LENET5_MODEL_CORRUPT when the text contradicts the weights
+ */
+export function readMetadata(text: string | undefined, numClasses: number, where: string): ModelMetadata {
+  if (text === undefined || text === "") {
+    return { classNames: defaultClassNames(numClasses), normalization: MNIST_NORMALIZATION };
+  }
+  try {
+    const { classNames, normalization } = JSON.parse(text) as Partial<ModelMetadata>;
+    const named =
+      Array.isArray(classNames) && classNames.length === numClasses && classNames.every((name) => typeof name === "string");
+    const normalized =
+      Number.isFinite(normalization?.mean) && Number.isFinite(normalization?.std) && (normalization?.std ?? 0) > 0;
+    if (named && normalized) {
+      return { classNames, normalization: { mean: normalization!.mean, std: normalization!.std } };
+    }
+  } catch {
+    // Falls through to the one error below.
+  }
+  throw new LeNet5Error(
+    "MODEL_CORRUPT",
+    `Expected ${numClasses} class names and a normalisation for ${METADATA_NAME} in ${where} but received ${text.slice(0, 200)}`,
+  );
+}

@@ -1,0 +1,119 @@
+// Many concurrent predictions, few native calls.
+//
+// Problem: each asynchronous prediction costs a hop to another thread and back, which takes longer than the network
+// itself. Resolution: while one native call is under way (and until the current tick ends), predictions gather; the next
+// call takes all of them that have the same element type and size.
+import { nativeCall, type NativeLeNet5 } from "../native.js";
+import type { Pixels } from "./pixels.js";
+
+/** What one prediction gets back. */
+export interface RawPrediction {
+  /** count × numClasses, row-major. */
+  output: Float32Array;
+  /** The most probable class of each image. */
+  labels: Int32Array;
+}
+
+interface Waiting {
+  pixels: Pixels;
+  log: boolean;
+  resolve(result: RawPrediction): void;
+  reject(error: unknown): void;
+}
+
+/** Images in one native call at most, so that a late small request does not wait for an early huge crowd. */
+const LARGEST_BATCH = 4096;
+
+/** Gathers asynchronous predictions of one model. */
+export class PredictionBatcher {
+  readonly #native: NativeLeNet5;
+  readonly #numClasses: number;
+  #waiting: Waiting[] = [];
+  #running = 0;
+  #scheduled = false;
+
+  constructor(native: NativeLeNet5, numClasses: number) {
+    this.#native = native;
+    this.#numClasses = numClasses;
+  }
+
+  /** Predicts `pixels`, together with whatever else waits. */
+  predict(pixels: Pixels, log: boolean): Promise<RawPrediction> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ pixels, log, resolve, reject });
+      if (this.#running === 0 && !this.#scheduled) {
+        this.#scheduled = true;
+        queueMicrotask(() => {
+          this.#scheduled = false;
+          void this.#flush();
+        });
+      }
+    });
+  }
+
+  async #flush(): Promise<void> {
+    const batch = this.#take();
+    if (batch.length === 0) return;
+    this.#running += 1;
+    try {
+      const { size } = batch[0]!.pixels;
+      const { output, labels } = await nativeCall(
+        this.#native.predict(
+          batch.map((one) => one.pixels.data),
+          size,
+          batch[0]!.log,
+        ),
+      );
+      if (batch.length === 1) batch[0]!.resolve({ output, labels });
+      else this.#distribute(batch, output, labels);
+    } catch (error) {
+      // One request's bad pixels must not fail its neighbours: each is asked again on its own.
+      if (batch.length === 1) batch[0]!.reject(error);
+      else await Promise.all(batch.map((one) => this.#alone(one)));
+    } finally {
+      this.#running -= 1;
+      if (this.#waiting.length > 0) void this.#flush();
+    }
+  }
+
+  /** The first that waits and all that can share its call. */
+  #take(): Waiting[] {
+    const first = this.#waiting[0];
+    if (first === undefined) return [];
+    const batch: Waiting[] = [];
+    const rest: Waiting[] = [];
+    let images = 0;
+    for (const one of this.#waiting) {
+      const alike =
+        one.log === first.log &&
+        one.pixels.size === first.pixels.size &&
+        one.pixels.data.constructor === first.pixels.data.constructor;
+      if (alike && (batch.length === 0 || images + one.pixels.count <= LARGEST_BATCH)) {
+        batch.push(one);
+        images += one.pixels.count;
+      } else rest.push(one);
+    }
+    this.#waiting = rest;
+    return batch;
+  }
+
+  #distribute(batch: readonly Waiting[], output: Float32Array, labels: Int32Array): void {
+    let start = 0;
+    for (const one of batch) {
+      const end = start + one.pixels.count;
+      one.resolve({
+        output: output.slice(start * this.#numClasses, end * this.#numClasses),
+        labels: labels.slice(start, end),
+      });
+      start = end;
+    }
+  }
+
+  async #alone(one: Waiting): Promise<void> {
+    try {
+      one.resolve(await nativeCall(this.#native.predict([one.pixels.data], one.pixels.size, one.log)));
+    } catch (error) {
+      one.reject(error);
+    }
+  }
+}
