@@ -1,0 +1,268 @@
+// Data sets known by name: where their four IDX files are looked for, and how they are fetched.
+//
+// Order: the caller's folder; `LENET5_DATA_DIR`; the user's cache; a download into that cache, from the first mirror
+// that delivers bytes with the right checksum.
+import { createHash } from "node:crypto";
+import { access, mkdir, readFile, rm } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import lockfile from "proper-lockfile";
+import { cacheRoot } from "../cache.js";
+import { expected, expectedButGot, isLeNet5Error, LeNet5Error } from "../errors.js";
+import { checkOptionNames, wholeNumber } from "../options.js";
+import type { DatasetPair } from "./dataset.js";
+import { type DownloadProgress, downloadFile, throwIfAborted } from "./download.js";
+import { IDX_FILES, readDataset, readWhole } from "./idx.js";
+
+/** Options of `mnist.load` and `fashionMnist.load`. */
+export interface NamedDatasetOptions {
+  /** Folder with the IDX files, plain or `.gz`, or with a sub-folder of the data set's name. Nothing else is tried. */
+  directory?: string;
+  /** Folder for downloads. @defaultValue `LENET5_CACHE_DIR`, else the operating system's place for caches */
+  cache?: string;
+  /** Whether the files may be fetched from the network. @defaultValue true */
+  download?: boolean;
+  /**
+   * Addresses of folders that hold the `.gz` files, tried in order.
+   * @defaultValue `LENET5_MNIST_MIRRORS` (`LENET5_FASHION_MNIST_MIRRORS`), comma-separated, else the known mirrors
+   */
+  mirrors?: readonly string[];
+  /** Milliseconds within which a mirror must answer. @defaultValue 10000 */
+  connectTimeout?: number;
+  /** Milliseconds within which a mirror must send at least 1 KiB. @defaultValue 20000 */
+  stallTimeout?: number;
+  /** Called while a file is being fetched. */
+  onProgress?: (progress: DownloadProgress) => void;
+  /** Aborts the call; what has been fetched so far is kept and continued next time. */
+  signal?: AbortSignal;
+}
+
+/** A data set that can be loaded by name. */
+export interface NamedDataset {
+  /** Name on the command line and of the folder. */
+  readonly name: string;
+  /**
+   * Loads the training and the test set: from `directory`, else `LENET5_DATA_DIR`, else the user's cache, else the
+   * network.
+   *
+   * @throws LENET5_DATA_NOT_FOUND when the files are nowhere and may not be fetched; LENET5_DATA_DOWNLOAD_FAILED when
+   *   no mirror delivered; LENET5_DATA_CORRUPT, LENET5_COUNT_MISMATCH, LENET5_INVALID_LABELS for damaged files;
+   *   LENET5_UNKNOWN_OPTION, LENET5_INVALID_OPTION; LENET5_ABORTED
+   */
+  load(options?: NamedDatasetOptions): Promise<DatasetPair>;
+}
+
+/** What there is to know about such a data set. */
+export interface NamedDatasetDescriptor {
+  name: string;
+  /** Sub-folders it may lie in, below a folder of data sets; torchvision's layout is among them. */
+  folders: readonly string[];
+  classNames: readonly string[];
+  mirrors: readonly string[];
+  /** Environment variable that replaces `mirrors`. */
+  mirrorsVariable: string;
+  /** Size and MD5 of each file's unpacked bytes, by its name in MNIST. */
+  files: { readonly [F in keyof typeof IDX_FILES]: { bytes: number; md5: string } };
+}
+
+type Paths = Record<keyof typeof IDX_FILES, string>;
+
+const FILE_KEYS = Object.keys(IDX_FILES) as (keyof typeof IDX_FILES)[];
+const OPTION_NAMES = [
+  "directory",
+  "cache",
+  "download",
+  "mirrors",
+  "connectTimeout",
+  "stallTimeout",
+  "onProgress",
+  "signal",
+] as const satisfies readonly (keyof NamedDatasetOptions)[];
+/** What gzip adds to incompressible data is far less; no archive of ours may be longer than this beyond its contents. */
+const GZIP_SLACK = 65_536;
+
+/** MD5 of the test labels of every known data set: all of them use the same file names. */
+const knownTestLabels = new Map<string, string>();
+
+/** Makes the loader of one data set, and makes its files known by their bytes. */
+export function namedDataset(descriptor: NamedDatasetDescriptor): NamedDataset {
+  knownTestLabels.set(descriptor.files.testLabels.md5, descriptor.name);
+  return { name: descriptor.name, load: (options = {}) => load(descriptor, options) };
+}
+
+async function load(descriptor: NamedDatasetDescriptor, options: NamedDatasetOptions): Promise<DatasetPair> {
+  checkOptionNames(options, OPTION_NAMES, `${descriptor.name}.load`);
+  if (options.directory !== undefined) {
+    const paths = await findIn(resolve(options.directory), descriptor);
+    if (paths !== undefined) return await readPair(paths, descriptor);
+    throw notFound(descriptor, resolve(options.directory));
+  }
+  const dataDirectory = process.env.LENET5_DATA_DIR;
+  if (dataDirectory) {
+    const paths = await findIn(resolve(dataDirectory), descriptor);
+    if (paths !== undefined) return await readPair(paths, descriptor);
+  }
+  const folder = join(resolve(options.cache ?? join(cacheRoot(), "datasets")), descriptor.name);
+  const cached = await fromCache(folder, descriptor);
+  if (cached !== undefined) return cached;
+  if (options.download === false) {
+    throw notFound(descriptor, dataDirectory ? `LENET5_DATA_DIR (${dataDirectory}) or ${folder}` : folder);
+  }
+  await fetchInto(folder, descriptor, options);
+  return await readPair(pathsIn(folder), descriptor);
+}
+
+function notFound(descriptor: NamedDatasetDescriptor, where: string): LeNet5Error {
+  const names = Object.values(IDX_FILES).join(", ");
+  return expectedButGot("DATA_NOT_FOUND", `${names} (plain or .gz)`, where, `no ${descriptor.name} there`);
+}
+
+async function readPair(paths: Paths, descriptor: NamedDatasetDescriptor): Promise<DatasetPair> {
+  const { classNames } = descriptor;
+  const [train, test] = await Promise.all([
+    readDataset(paths.trainImages, paths.trainLabels, { classNames }),
+    readDataset(paths.testImages, paths.testLabels, { classNames }),
+  ]);
+  return { train, test };
+}
+
+/** The four files below a folder, in one of the data set's sub-folders or in the folder itself. */
+async function findIn(folder: string, descriptor: NamedDatasetDescriptor): Promise<Paths | undefined> {
+  for (const below of descriptor.folders) {
+    const paths = await findFiles(join(folder, below));
+    if (paths !== undefined) return paths;
+  }
+  const paths = await findFiles(folder);
+  return paths !== undefined && !(await isAnother(paths, descriptor)) ? paths : undefined;
+}
+
+async function findFiles(folder: string): Promise<Paths | undefined> {
+  const paths: Partial<Paths> = {};
+  for (const key of FILE_KEYS) {
+    for (const name of [IDX_FILES[key], `${IDX_FILES[key]}.gz`]) {
+      const path = join(folder, name);
+      if (paths[key] === undefined && (await exists(path))) paths[key] = path;
+    }
+    if (paths[key] === undefined) return undefined;
+  }
+  return paths as Paths;
+}
+
+/** True when files that lie about without a folder's name are those of another known data set. */
+async function isAnother(paths: Paths, descriptor: NamedDatasetDescriptor): Promise<boolean> {
+  const { bytes } = await readWhole(paths.testLabels);
+  const owner = knownTestLabels.get(createHash("md5").update(bytes).digest("hex"));
+  return owner !== undefined && owner !== descriptor.name;
+}
+
+function pathsIn(folder: string): Paths {
+  return Object.fromEntries(FILE_KEYS.map((key) => [key, join(folder, `${IDX_FILES[key]}.gz`)])) as Paths;
+}
+
+/** The cache's copy; a damaged one is removed, to be fetched again. */
+async function fromCache(folder: string, descriptor: NamedDatasetDescriptor): Promise<DatasetPair | undefined> {
+  const paths = pathsIn(folder);
+  for (const path of Object.values(paths)) if (!(await exists(path))) return undefined;
+  try {
+    return await readPair(paths, descriptor);
+  } catch (error) {
+    if (!isLeNet5Error(error)) throw error;
+    for (const path of Object.values(paths)) await rm(path, { force: true });
+    return undefined;
+  }
+}
+
+async function fetchInto(
+  folder: string,
+  descriptor: NamedDatasetDescriptor,
+  options: NamedDatasetOptions,
+): Promise<void> {
+  const mirrors = mirrorsOf(descriptor, options);
+  const connectTimeout = wholeNumber(options.connectTimeout ?? 10_000, "connectTimeout", 1, 2 ** 31 - 1);
+  const stallTimeout = wholeNumber(options.stallTimeout ?? 20_000, "stallTimeout", 1, 2 ** 31 - 1);
+  const { signal, onProgress } = options;
+  const release = await lockFolder(folder, signal);
+  try {
+    let preferred = [...mirrors];
+    for (const key of FILE_KEYS) {
+      const name = `${IDX_FILES[key]}.gz`;
+      const target = join(folder, name);
+      // Another process may have fetched it while this one waited for the lock.
+      if (await exists(target)) continue;
+      const { bytes, md5 } = descriptor.files[key];
+      const url = await downloadFile({
+        urls: preferred.map((mirror) => mirror + name),
+        target,
+        file: name,
+        maxBytes: bytes + GZIP_SLACK,
+        verify: (path) => verify(path, bytes, md5),
+        connectTimeout,
+        stallTimeout,
+        onProgress,
+        signal,
+      });
+      // Whoever delivered one file is asked first for the next.
+      preferred = preferred.sort((a, b) => Number(url.startsWith(b)) - Number(url.startsWith(a)));
+    }
+  } finally {
+    await release().catch(() => {});
+  }
+}
+
+function mirrorsOf(descriptor: NamedDatasetDescriptor, options: NamedDatasetOptions): string[] {
+  const chosen = options.mirrors ?? process.env[descriptor.mirrorsVariable]?.split(",") ?? descriptor.mirrors;
+  if (!Array.isArray(chosen)) throw expected("INVALID_OPTION", "an array of addresses", "mirrors", chosen);
+  const mirrors: string[] = [];
+  for (const entry of chosen) {
+    const mirror = String(entry).trim();
+    if (mirror === "") continue;
+    if (!/^https?:\/\//.test(mirror) || !URL.canParse(mirror)) {
+      throw expected("INVALID_OPTION", "addresses that begin with http:// or https://", "mirrors", mirror);
+    }
+    mirrors.push(mirror.endsWith("/") ? mirror : `${mirror}/`);
+  }
+  return mirrors;
+}
+
+/** Checks a fetched file's unpacked bytes against the published size and checksum. */
+async function verify(path: string, bytes: number, md5: string): Promise<void> {
+  const contents = (await readWhole(await readFile(path))).bytes;
+  if (contents.length !== bytes) throw new Error(`${contents.length} bytes after unpacking in place of ${bytes}`);
+  const hash = createHash("md5");
+  // In pieces, so that other work gets its turn: 47 MB in one go would hold the event loop for 80 ms.
+  for (let start = 0; start < contents.length; start += 1 << 20) {
+    hash.update(contents.subarray(start, start + (1 << 20)));
+    await delay(0);
+  }
+  const digest = hash.digest("hex");
+  if (digest !== md5) throw new Error(`bytes with the MD5 ${digest} in place of ${md5}`);
+}
+
+/** Waits until no other process is fetching into the folder. */
+async function lockFolder(folder: string, signal: AbortSignal | undefined): Promise<() => Promise<void>> {
+  try {
+    await mkdir(folder, { recursive: true });
+    for (;;) {
+      throwIfAborted(signal);
+      try {
+        return await lockfile.lock(folder, { realpath: false, stale: 15_000, retries: 0 });
+      } catch (error) {
+        if ((error as { code?: string }).code !== "ELOCKED") throw error;
+        await delay(250);
+      }
+    }
+  } catch (error) {
+    if (isLeNet5Error(error)) throw error;
+    const message = `Expected to write to the cache ${folder} but received ${(error as Error).message}`;
+    throw new LeNet5Error("DATA_DOWNLOAD_FAILED", message, { cause: error });
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await access(path);
+    return true;
+  } catch {
+    return false;
+  }
+}
