@@ -1,0 +1,289 @@
+// An image file of any size and format becomes what the network was trained on: 28×28 grey, light ink on black.
+//
+// Problem: MNIST's images were made in a certain way (ink scaled into 20×20, centred by mass), and a network trained on
+// them fails on images that were not. Resolution: the same steps here, for prediction and for folders of images alike.
+// An image that is 28×28 already counts as made that way and keeps its pixels; only its polarity is mended.
+
+import { open } from "node:fs/promises";
+import { availableParallelism } from "node:os";
+import sharp from "sharp";
+import { expected, expectedButGot, isLeNet5Error, LeNet5Error } from "../errors.js";
+import { PIXELS, SIDE } from "./dataset.js";
+import { throwIfAborted } from "./download.js";
+import { BOX, placeByMass } from "./mass-centring.js";
+
+/** An image file: its path, or its contents. */
+export type ImageSource = string | Uint8Array;
+
+/** Most pixels an image may declare: 100 million. A small file that declares more is a decompression bomb. */
+const MAX_PIXELS = 100_000_000;
+/** Most bytes an image file may have: 256 MiB. */
+const MAX_FILE_BYTES = 2 ** 28;
+/** Larger images are first reduced to this side: 50 pixels for each of the twenty that are wanted. */
+const WORKING_SIDE = 1024;
+/** Grey levels between the lightest and the darkest pixel below which an image counts as blank. */
+const LEAST_CONTRAST = 16;
+/** Share of light pixels at the border from which an image of 28×28 counts as dark ink on light ground. */
+const LIGHT_BORDER = 0.75;
+
+/**
+ * Decodes an image file into the 784 pixels that the network takes.
+ *
+ * Transparency is laid on black or white, whichever the ink stands out from; colour becomes grey (ITU-R BT.601); dark
+ * ink on a light ground, told by the border, is inverted; the ink's bounding box is scaled into 20×20 with its aspect
+ * kept and smoothed; its centre of mass is put in the middle of 28×28. An image of 28×28 pixels is taken to be prepared
+ * like this already: a PNG of an MNIST image gives that image, byte for byte (inverted, should its ground be light).
+ * A blank image gives zeroes.
+ *
+ * @param source - path or contents, in any format that sharp reads (PNG, JPEG, WebP, GIF, AVIF, TIFF, SVG); the first
+ *   frame of an animation; up to 100 million pixels
+ * @returns 784 pixels 0..255, row-major, 0 = background
+ * @throws LENET5_DATA_NOT_FOUND when the path does not exist; LENET5_IMAGE_UNREADABLE, naming the file, when it is no
+ *   image, is damaged or too large; LENET5_INVALID_ARGUMENT for anything but a path or bytes
+ */
+export async function decodeDigit(source: ImageSource): Promise<Uint8Array> {
+  const name = typeof source === "string" ? source : "the image";
+  const grey = await decodeGrey(source, name);
+  if (grey.width === SIDE && grey.height === SIDE) return mendPolarity(grey);
+  return await fitIntoField(grey);
+}
+
+/** Options of {@link decodeDigits}. */
+export interface DecodeDigitsOptions {
+  /** Images decoded at the same time. @defaultValue the number of processors, at most 8 */
+  concurrency?: number;
+  /** Called after each image with the number done and the number of all. */
+  onProgress?: (done: number, total: number) => void;
+  /** Gets the error of an unreadable image, which then leaves zeroes; without it the first such error ends the call. */
+  onUnreadable?: (error: LeNet5Error, index: number) => void;
+  /** Aborts the call. */
+  signal?: AbortSignal;
+}
+
+/**
+ * Decodes many image files, a few at a time, as {@link decodeDigit} does.
+ *
+ * @returns `sources.length`·784 pixels
+ * @throws what {@link decodeDigit} throws; LENET5_ABORTED
+ */
+export async function decodeDigits(
+  sources: readonly ImageSource[],
+  options: DecodeDigitsOptions = {},
+): Promise<Uint8Array> {
+  const { onProgress, onUnreadable, signal } = options;
+  const images = new Uint8Array(sources.length * PIXELS);
+  let next = 0;
+  let done = 0;
+  let failed = false;
+  const work = async () => {
+    while (next < sources.length && !failed) {
+      throwIfAborted(signal);
+      const index = next++;
+      try {
+        images.set(await decodeDigit(sources[index]!), index * PIXELS);
+      } catch (error) {
+        if (!isLeNet5Error(error) || onUnreadable === undefined) throw error;
+        onUnreadable(error, index);
+      }
+      done++;
+      onProgress?.(done, sources.length);
+    }
+  };
+  const workers = Math.max(1, Math.min(options.concurrency ?? Math.min(availableParallelism(), 8), sources.length));
+  const guarded = () =>
+    work().catch((error: unknown) => {
+      failed = true;
+      throw error;
+    });
+  await Promise.all(Array.from({ length: workers }, guarded));
+  return images;
+}
+
+interface Grey {
+  data: Uint8Array;
+  width: number;
+  height: number;
+}
+
+/** Decodes, reduces to the working size, and brings colour and transparency down to one grey byte a pixel. */
+async function decodeGrey(source: ImageSource, name: string): Promise<Grey> {
+  const contents = await contentsOf(source, name);
+  try {
+    const { data, info } = await sharp(contents, { limitInputPixels: MAX_PIXELS, failOn: "error" })
+      .autoOrient()
+      .resize({ width: WORKING_SIDE, height: WORKING_SIDE, fit: "inside", withoutEnlargement: true })
+      .toColourspace("srgb")
+      .raw({ depth: "uchar" })
+      .toBuffer({ resolveWithObject: true });
+    return { data: toGrey(data, info.channels), width: info.width, height: info.height };
+  } catch (error) {
+    throw new LeNet5Error(
+      "IMAGE_UNREADABLE",
+      `Expected a whole image for ${name} but received ${(error as Error).message}`,
+      {
+        cause: error,
+      },
+    );
+  }
+}
+
+/** The file's bytes. sharp gets contents and no path: it would remember a path's pixels when the file has changed. */
+async function contentsOf(source: ImageSource, name: string): Promise<Uint8Array> {
+  if (source instanceof Uint8Array) {
+    if (source.length === 0) throw expectedButGot("IMAGE_UNREADABLE", "a whole image", name, "no bytes");
+    return source;
+  }
+  if (typeof source !== "string") throw expected("INVALID_ARGUMENT", "a path or a Buffer", "an image", source);
+  let problem: LeNet5Error | undefined;
+  try {
+    const file = await open(source, "r");
+    try {
+      const found = await file.stat();
+      if (!found.isFile()) problem = expectedButGot("IMAGE_UNREADABLE", "an image file", name, "something else");
+      else if (found.size > MAX_FILE_BYTES) {
+        problem = expectedButGot("IMAGE_UNREADABLE", `at most ${MAX_FILE_BYTES} bytes`, name, `${found.size} bytes`);
+      } else if (found.size === 0) {
+        problem = expectedButGot("IMAGE_UNREADABLE", "a whole image", name, "an empty file");
+      } else return await file.readFile();
+    } finally {
+      await file.close();
+    }
+  } catch (error) {
+    const missing = (error as { code?: string }).code === "ENOENT";
+    const message = `Expected an image file for ${name} but received ${(error as Error).message}`;
+    throw new LeNet5Error(missing ? "DATA_NOT_FOUND" : "IMAGE_UNREADABLE", message, { cause: error });
+  }
+  throw problem;
+}
+
+/** Luma of each pixel; where all channels agree it is exactly their value. */
+function toGrey(data: Uint8Array, channels: number): Uint8Array {
+  const count = data.length / channels;
+  const colours = channels >= 3 ? 3 : 1;
+  const grey = new Uint8Array(count);
+  for (let i = 0, at = 0; i < count; i++, at += channels) {
+    grey[i] = colours === 1 ? data[at]! : Math.round(0.299 * data[at]! + 0.587 * data[at + 1]! + 0.114 * data[at + 2]!);
+  }
+  if (channels === colours) return grey;
+  // What is opaque is the ink: the ground below it is whichever of black and white it stands out from.
+  let opacity = 0;
+  let light = 0;
+  for (let i = 0; i < count; i++) {
+    const alpha = data[i * channels + colours]!;
+    opacity += alpha;
+    light += alpha * grey[i]!;
+  }
+  const ground = light > opacity * 127.5 ? 0 : 255;
+  for (let i = 0; i < count; i++) {
+    const alpha = data[i * channels + colours]!;
+    grey[i] = Math.round((grey[i]! * alpha + ground * (255 - alpha)) / 255);
+  }
+  return grey;
+}
+
+function mendPolarity({ data, width, height }: Grey): Uint8Array {
+  const border = borderOf(data, width, height);
+  const light = border.filter((value) => value > 127).length;
+  return light >= border.length * LIGHT_BORDER ? data.map((value) => 255 - value) : data;
+}
+
+/** Crops to the ink, scales it into the box and centres it. */
+async function fitIntoField(grey: Grey): Promise<Uint8Array> {
+  const { width, height } = grey;
+  const digit = new Uint8Array(PIXELS);
+  const ink = inkOf(grey);
+  if (ink === undefined) return digit;
+  const { left, top, right, bottom } = boundsOf(ink, width, height, thresholdOf(ink));
+  const cropWidth = right - left + 1;
+  const cropHeight = bottom - top + 1;
+  const scale = BOX / Math.max(cropWidth, cropHeight);
+  const boxWidth = Math.max(1, Math.round(cropWidth * scale));
+  const boxHeight = Math.max(1, Math.round(cropHeight * scale));
+  const box = await sharp(ink, { raw: { width, height, channels: 1 } })
+    .extract({ left, top, width: cropWidth, height: cropHeight })
+    .resize({ width: boxWidth, height: boxHeight, fit: "fill", kernel: "cubic" })
+    .toColourspace("b-w")
+    .raw()
+    .toBuffer();
+  // A thin line fades when it is scaled down; MNIST's ink always reaches full brightness.
+  const peak = box.reduce((highest, value) => Math.max(highest, value), 1);
+  placeByMass(
+    box.map((value) => Math.round((value * 255) / peak)),
+    boxWidth,
+    boxHeight,
+    digit,
+  );
+  return digit;
+}
+
+/** Light ink on black, stretched to 0..255; undefined for a blank image. */
+function inkOf({ data, width, height }: Grey): Uint8Array | undefined {
+  let lowest = 255;
+  let highest = 0;
+  for (const value of data) {
+    if (value < lowest) lowest = value;
+    if (value > highest) highest = value;
+  }
+  if (highest - lowest < LEAST_CONTRAST) return undefined;
+  const border = borderOf(data, width, height).sort();
+  const ground = border[border.length >> 1]!;
+  const inverted = ground > (lowest + highest) / 2;
+  // Grain of the ground, as the border shows it: what stands out less is not ink. None in a clean drawing.
+  const grain = 3 * Math.abs(ground - border[Math.floor(border.length * (inverted ? 0.25 : 0.75))]!);
+  const reach = inverted ? ground - lowest : highest - ground;
+  const floor = Math.min(grain, reach / 2);
+  return data.map((value) => {
+    const ink = (inverted ? ground - value : value - ground) - floor;
+    return ink <= 0 ? 0 : Math.round((ink * 255) / (reach - floor));
+  });
+}
+
+function borderOf(data: Uint8Array, width: number, height: number): Uint8Array {
+  const border: number[] = [];
+  for (let x = 0; x < width; x++) border.push(data[x]!, data[(height - 1) * width + x]!);
+  for (let y = 1; y < height - 1; y++) border.push(data[y * width]!, data[y * width + width - 1]!);
+  return Uint8Array.from(border);
+}
+
+/** Otsu's threshold (1979): the grey level that parts ink and ground with the greatest variance between the two. */
+function thresholdOf(ink: Uint8Array): number {
+  const histogram = new Float64Array(256);
+  for (const value of ink) histogram[value]!++;
+  let sum = 0;
+  for (let value = 0; value < 256; value++) sum += value * histogram[value]!;
+  let below = 0;
+  let sumBelow = 0;
+  let best = 0;
+  let bestVariance = -1;
+  for (let value = 0; value < 255; value++) {
+    below += histogram[value]!;
+    sumBelow += value * histogram[value]!;
+    const above = ink.length - below;
+    if (below === 0 || above === 0) continue;
+    const apart = sumBelow / below - (sum - sumBelow) / above;
+    const variance = below * above * apart * apart;
+    if (variance > bestVariance) {
+      bestVariance = variance;
+      best = value;
+    }
+  }
+  return best;
+}
+
+/** The smallest box around all pixels above a threshold; there is at least one, the brightest. */
+function boundsOf(ink: Uint8Array, width: number, height: number, threshold: number) {
+  let left = width;
+  let right = -1;
+  let top = height;
+  let bottom = -1;
+  for (let y = 0; y < height; y++) {
+    for (let x = 0; x < width; x++) {
+      if (ink[y * width + x]! <= threshold) continue;
+      if (x < left) left = x;
+      if (x > right) right = x;
+      if (y < top) top = y;
+      bottom = y;
+    }
+  }
+  return { left, top, right, bottom };
+}
