@@ -1,9 +1,8 @@
 // Reading a model file: which format it is, its weights and what it says of itself.
 import { readFile, stat } from "node:fs/promises";
 import { expected, LeNet5Error } from "../errors.js";
-import { readSafetensors } from "../export/safetensors.js";
+import { stateDictFromSafetensors } from "../export/safetensors.js";
 import { native, nativeCall } from "../native.js";
-import type { Tensor } from "../tensor.js";
 import { checkTorchScriptArchive } from "../torchscript-archive.js";
 import { METADATA_NAME, type ModelMetadata, readMetadata } from "./metadata.js";
 import { joinParameters, type StateDict } from "./state-dict.js";
@@ -24,22 +23,17 @@ export async function readModel(source: string | Uint8Array): Promise<ModelFile>
   const bytes = await contents(source);
   // A zip begins with "PK"; a safetensors file with its header's length and "{".
   const isSafetensors = bytes.length > 9 && bytes[8] === 0x7b && !(bytes[0] === 0x50 && bytes[1] === 0x4b);
-  let tensors: Record<string, Tensor>;
-  let text: string | undefined;
   if (isSafetensors) {
-    const read = readSafetensors(bytes);
-    tensors = read.tensors;
-    text = read.metadata[METADATA_NAME];
-  } else {
-    await checkTorchScriptArchive(bytes);
-    const read = await nativeCall(native().readTorchScript(bytes));
-    tensors = Object.fromEntries(
-      Object.entries(read.tensors).map(([name, { shape, data }]) => [name, { data, shape, dtype: "float32" as const }]),
-    );
-    text = read.extraFiles[METADATA_NAME];
+    const { stateDict, metadata } = stateDictFromSafetensors(bytes, where);
+    return { ...joinParameters(stateDict, where), metadata };
   }
-  const { flat, numClasses } = joinParameters(tensors as StateDict, where);
-  return { flat, numClasses, metadata: readMetadata(text, numClasses, where) };
+  await checkTorchScriptArchive(bytes, { where });
+  const { tensors, extraFiles } = await nativeCall(native().readTorchScript(bytes));
+  const stateDict: StateDict = Object.fromEntries(
+    Object.entries(tensors).map(([name, { shape, data }]) => [name, { data, shape, dtype: "float32" as const }]),
+  );
+  const { flat, numClasses } = joinParameters(stateDict, where);
+  return { flat, numClasses, metadata: readMetadata(extraFiles[METADATA_NAME], numClasses, where) };
 }
 
 async function contents(source: unknown): Promise<Uint8Array> {
@@ -54,7 +48,11 @@ async function contents(source: unknown): Promise<Uint8Array> {
     return await readFile(source);
   } catch (cause) {
     if (cause instanceof LeNet5Error) throw cause;
-    throw new LeNet5Error("MODEL_NOT_FOUND", `Expected a model file at ${source} but received ${(cause as Error).message}`, { cause });
+    throw new LeNet5Error(
+      "MODEL_NOT_FOUND",
+      `Expected a model file at ${source} but received ${(cause as Error).message}`,
+      { cause },
+    );
   }
 }
 

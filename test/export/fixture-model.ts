@@ -1,0 +1,30 @@
+// The LeNet-5 that PyTorch made (test/fixtures/state-dicts), in the form the exporters take, without native code.
+import { readFileSync } from "node:fs";
+import { copyFile } from "node:fs/promises";
+import path from "node:path";
+import type { ExportableModel } from "../../lib/export/exportable-model.js";
+import { readSafetensors, stateDictFromSafetensors } from "../../lib/export/safetensors.js";
+
+const folder = path.join(import.meta.dirname, "..", "fixtures", "state-dicts");
+
+/** What PyTorch answers for it: four images [4, 1, 28, 28] and their log-probabilities [4, 10]. */
+export function reference(): { pixels: Float32Array; logProbabilities: Float32Array } {
+  const { tensors } = readSafetensors(readFileSync(path.join(folder, "reference.safetensors")));
+  return {
+    pixels: tensors.pixels!.data as Float32Array,
+    logProbabilities: tensors.log_probabilities!.data as Float32Array,
+  };
+}
+
+/** The model; `save` copies the TorchScript file that PyTorch wrote. */
+export function fixtureModel(overrides: Partial<ExportableModel> = {}): ExportableModel {
+  const { stateDict, metadata } = stateDictFromSafetensors(readFileSync(path.join(folder, "lenet5.safetensors")));
+  return {
+    numClasses: 10,
+    classNames: metadata.classNames,
+    normalization: metadata.normalization,
+    stateDict: () => stateDict,
+    save: (target) => copyFile(path.join(folder, "lenet5.torchscript.pt"), target),
+    ...overrides,
+  };
+}

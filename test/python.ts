@@ -1,0 +1,44 @@
+// The Python peer: `LENET5_PYTHON`, else the repository's own .venv. Where there is none, tests that need it are skipped,
+// except under CI, where they fail.
+import { spawn, spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import path from "node:path";
+import { describe } from "vitest";
+
+const own = path.join(import.meta.dirname, "..", ".venv", "bin", "python");
+
+/** The interpreter, or undefined where there is none. */
+export const pythonPath: string | undefined = process.env.LENET5_PYTHON || (existsSync(own) ? own : undefined);
+
+const FIND_TORCH = "import importlib.util, sys; sys.exit(importlib.util.find_spec('torch') is None)";
+const hasPeer = pythonPath !== undefined && spawnSync(pythonPath, ["-c", FIND_TORCH]).status === 0;
+
+/** `describe` for tests that need Python with PyTorch. */
+export const describeWithPython: typeof describe | typeof describe.skip =
+  hasPeer || process.env.CI === "true" ? describe : describe.skip;
+
+/**
+ * Runs a Python program and gives back the JSON value that it prints last.
+ * @param args - its `sys.argv[1:]`
+ * @param options - `timeout` in milliseconds, 120,000 unless told
+ */
+export async function python<T>(program: string, args: string[] = [], options: { timeout?: number } = {}): Promise<T> {
+  if (pythonPath === undefined)
+    throw new Error("No Python peer: set LENET5_PYTHON or run scripts/python-environment.mjs");
+  const child = spawn(pythonPath, ["-c", program, ...args], {
+    stdio: ["ignore", "pipe", "pipe"],
+    timeout: options.timeout ?? 120_000,
+    killSignal: "SIGKILL",
+  });
+  let out = "";
+  let err = "";
+  child.stdout.setEncoding("utf8").on("data", (text: string) => {
+    out += text;
+  });
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    err += text;
+  });
+  const status = await new Promise((resolve, reject) => child.once("error", reject).once("close", resolve));
+  if (status !== 0) throw new Error(`Python ended with ${status}:\n${out}\n${err}`);
+  return JSON.parse(out.trim().split("\n").at(-1) ?? "") as T;
+}
