@@ -1,0 +1,37 @@
+// The one place that knows where the benchmarks keep things.
+import { existsSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+export const benchmarks = dirname(dirname(fileURLToPath(import.meta.url)));
+export const root = dirname(benchmarks);
+export const systems = join(benchmarks, "systems");
+
+/** What `npm run bench:setup` installs and builds; ignored by git. */
+export const peers = join(benchmarks, ".peers");
+export const pythonPeers = join(peers, "python");
+export const pythonExecutable = join(pythonPeers, process.platform === "win32" ? "Scripts/python.exe" : "bin/python");
+export const nodePeers = join(peers, "node");
+export const nativePeers = join(peers, "native");
+
+/** The trained weights every system is measured with, made once by `runner/model.mjs`. */
+export const model = join(peers, "model");
+export const modelFiles = {
+  description: join(model, "model.json"),
+  parameters: join(model, "lenet5.f32"),
+  torchscript: join(model, "lenet5.pt"),
+  onnx: join(model, "lenet5.onnx"),
+};
+
+/** The package as a user gets it. */
+export const packageEntry = join(root, "dist", "esm", "index.js");
+
+export const resultFile = join(benchmarks, "results", "latest.json");
+export const plots = join(root, "docs", "benchmarks");
+
+/** The folder with the four `*-ubyte.gz` files of MNIST, or undefined. */
+export function mnistDirectory() {
+  const base = process.env.LENET5_DATA_DIR;
+  if (base === undefined) return undefined;
+  return [join(base, "mnist"), base].find((folder) => existsSync(join(folder, "train-images-idx3-ubyte.gz")));
+}
