@@ -1,0 +1,88 @@
+// Reads the little that matters here from a shared library of Linux: which libraries it needs and where it looks for
+// them. `ldd` would run the library's loader and is not on every machine; libtorch_cpu alone is 440 MB, so only the
+// headers and the two tables are read.
+import { closeSync, openSync, readSync } from "node:fs";
+
+/** What a shared library says about itself. */
+export interface ElfDynamic {
+  /** File names it needs (`DT_NEEDED`). */
+  needed: string[];
+  /** Folders it looks in first (`DT_RPATH` or `DT_RUNPATH`), `$ORIGIN` not replaced. */
+  searchPath: string[];
+  /** Its own name (`DT_SONAME`), empty where it has none. */
+  soname: string;
+}
+
+const PT_LOAD = 1;
+const PT_DYNAMIC = 2;
+const DT_NEEDED = 1;
+const DT_STRTAB = 5;
+const DT_STRSZ = 10;
+const DT_SONAME = 14;
+const DT_RPATH = 15;
+const DT_RUNPATH = 29;
+// libtorch's own string table is 5 MB; a larger number is a broken file.
+const LARGEST_TABLE = 256 * 1024 * 1024;
+
+/** Reads a 64-bit little-endian ELF file's dynamic section; `undefined` for anything else. */
+export function readElfDynamic(path: string): ElfDynamic | undefined {
+  const file = openSync(path, "r");
+  try {
+    const read = (offset: number, length: number) => {
+      const buffer = Buffer.alloc(length);
+      return readSync(file, buffer, 0, length, offset) === length ? buffer : undefined;
+    };
+    const header = read(0, 64);
+    if (!header || header.readUInt32BE(0) !== 0x7f454c46 || header[4] !== 2 || header[5] !== 1) return undefined;
+    const entrySize = header.readUInt16LE(54);
+    const entryCount = header.readUInt16LE(56);
+    const table = read(Number(header.readBigUInt64LE(32)), entrySize * entryCount);
+    if (!table || entrySize < 56) return undefined;
+
+    const segments = Array.from({ length: entryCount }, (_, index) => {
+      const at = index * entrySize;
+      return {
+        type: table.readUInt32LE(at),
+        offset: Number(table.readBigUInt64LE(at + 8)),
+        address: Number(table.readBigUInt64LE(at + 16)),
+        size: Number(table.readBigUInt64LE(at + 32)),
+      };
+    });
+    const dynamic = segments.find((segment) => segment.type === PT_DYNAMIC);
+    if (!dynamic || dynamic.size > LARGEST_TABLE) return undefined;
+    const entries = read(dynamic.offset, dynamic.size);
+    if (!entries) return undefined;
+
+    let stringsAddress = 0;
+    let stringsSize = 0;
+    const named: { tag: number; offset: number }[] = [];
+    for (let at = 0; at + 16 <= entries.length; at += 16) {
+      const tag = Number(entries.readBigUInt64LE(at));
+      const value = Number(entries.readBigUInt64LE(at + 8));
+      if (tag === DT_STRTAB) stringsAddress = value;
+      else if (tag === DT_STRSZ) stringsSize = value;
+      else if (tag === DT_NEEDED || tag === DT_SONAME || tag === DT_RPATH || tag === DT_RUNPATH) {
+        named.push({ tag, offset: value });
+      }
+    }
+    const home = segments.find(
+      ({ type, address, size }) => type === PT_LOAD && stringsAddress >= address && stringsAddress < address + size,
+    );
+    if (!home || stringsSize > LARGEST_TABLE) return undefined;
+    const strings = read(home.offset + stringsAddress - home.address, stringsSize);
+    if (!strings) return undefined;
+    const names = (...tags: number[]) =>
+      named
+        .filter(({ tag }) => tags.includes(tag))
+        .map(({ offset }) => strings.toString("latin1", offset, strings.indexOf(0, offset)));
+    return {
+      needed: names(DT_NEEDED),
+      searchPath: names(DT_RPATH, DT_RUNPATH)
+        .flatMap((path) => path.split(":"))
+        .filter(Boolean),
+      soname: names(DT_SONAME)[0] ?? "",
+    };
+  } finally {
+    closeSync(file);
+  }
+}

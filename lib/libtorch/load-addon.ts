@@ -1,0 +1,112 @@
+// Loads the native addon with a libtorch that fits: picks the built files, reads for which libtorch they were built,
+// finds that libtorch and lets the loader (native/loader/loader.cpp) open both.
+import { existsSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { packageRoot } from "#package-root";
+import { LeNet5Error } from "../errors.js";
+import { findLibtorch, type LibtorchCandidate } from "./find.js";
+
+/** What a built core says about itself (`lenet5_core.json`, written by the build). */
+export interface BuiltAddon {
+  /** Absolute path of the loader addon. */
+  loader: string;
+  /** Absolute path of the core library. */
+  core: string;
+  /** Version of the libtorch it was built for. */
+  libtorchVersion: string;
+  cxx11Abi: boolean;
+  cuda: boolean;
+  napiVersion: number;
+  compiler: string;
+}
+
+/** What was loaded, for whoever reports on it. */
+export interface LoadedAddon {
+  exports: unknown;
+  built: BuiltAddon;
+  libtorch: LibtorchCandidate;
+  /** Optional libraries (CUDA) that could not be opened, each with the reason. */
+  skipped: string[];
+}
+
+const CORE_SUFFIX = process.platform === "win32" ? ".dll" : process.platform === "darwin" ? ".dylib" : ".so";
+const BUILD = "Build it with `npx lenet5 install --build` (in a clone: `npm run setup`)";
+
+const require = createRequire(join(packageRoot, "package.json"));
+
+/**
+ * Finds the built addon: in `LENET5_BUILD_DIR` if that is set, else where node-gyp-build finds it (`build/Release`,
+ * then `prebuilds/`).
+ *
+ * @throws LeNet5Error `LENET5_ADDON_NOT_BUILT`
+ */
+export function findBuiltAddon(): BuiltAddon {
+  const loader = findLoader();
+  const folder = dirname(loader);
+  const core = join(folder, `lenet5_core${CORE_SUFFIX}`);
+  const description = join(folder, "lenet5_core.json");
+  for (const path of [core, description]) {
+    if (!existsSync(path)) throw new LeNet5Error("ADDON_NOT_BUILT", `Expected ${path} beside the loader. ${BUILD}.`);
+  }
+  try {
+    return { ...JSON.parse(readFileSync(description, "utf8")), loader, core };
+  } catch (cause) {
+    throw new LeNet5Error("ADDON_NOT_BUILT", `Expected JSON in ${description}. ${BUILD}.`, { cause });
+  }
+}
+
+function findLoader(): string {
+  const chosen = process.env.LENET5_BUILD_DIR;
+  if (chosen) {
+    const loader = join(chosen, "Release", "lenet5_libtorch.node");
+    if (existsSync(loader)) return loader;
+    throw new LeNet5Error("ADDON_NOT_BUILT", `Expected a built addon in ${chosen} (LENET5_BUILD_DIR). ${BUILD}.`);
+  }
+  const nodeGypBuild = require("node-gyp-build") as { resolve(directory: string): string };
+  try {
+    return nodeGypBuild.resolve(packageRoot);
+  } catch (cause) {
+    const where = `${process.platform}-${process.arch} in ${packageRoot}`;
+    throw new LeNet5Error("ADDON_NOT_BUILT", `Expected a prebuilt or built addon for ${where}. ${BUILD}.`, { cause });
+  }
+}
+
+/** Like {@link loadAddon}, and tells what was loaded from where. */
+export function loadAddonWithDetails(): LoadedAddon {
+  const built = findBuiltAddon();
+  const candidate = findLibtorch({ built: { version: built.libtorchVersion, cxx11Abi: built.cxx11Abi } });
+  const { libraries, cudaLibraries } = candidate.libtorch;
+  let loader: { load(core: string, required: string[], optional: string[]): { exports: unknown; skipped: string[] } };
+  try {
+    loader = require(built.loader);
+  } catch (cause) {
+    throw new LeNet5Error("ADDON_NOT_BUILT", `Cannot load ${built.loader}: ${reasonOf(cause)}. ${BUILD}.`, { cause });
+  }
+  try {
+    const { exports, skipped } = loader.load(built.core, libraries, cudaLibraries);
+    return { exports, built, libtorch: candidate, skipped };
+  } catch (cause) {
+    const code = String((cause as { code?: unknown }).code);
+    if (code === "LENET5_LIBTORCH_MIXED") throw new LeNet5Error("LIBTORCH_MIXED", reasonOf(cause), { cause });
+    if (code === "LENET5_LIBTORCH_INCOMPATIBLE") {
+      throw new LeNet5Error("LIBTORCH_INCOMPATIBLE", `${reasonOf(cause)}. See \`npx lenet5 doctor\`.`, { cause });
+    }
+    throw new LeNet5Error("ADDON_NOT_BUILT", `${reasonOf(cause)}. ${BUILD}.`, { cause });
+  }
+}
+
+/**
+ * Loads the native addon and the libtorch it was built for, once a thread.
+ *
+ * @returns the addon's exports
+ * @throws LeNet5Error `LENET5_ADDON_NOT_BUILT`, `LENET5_LIBTORCH_NOT_FOUND`, `LENET5_LIBTORCH_INCOMPATIBLE` or
+ * `LENET5_LIBTORCH_MIXED`; the message names the fix.
+ */
+export function loadAddon(): unknown {
+  return loadAddonWithDetails().exports;
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,57 @@
+// Compiles lib/ to dist/esm and dist/cjs, if it changed since the last time.
+import { copyFileSync, existsSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { filesBelow, hashOf, root, runLogged, StepFailed, stampIs, withLock, writeStamp } from "./shared.mjs";
+
+const stamp = join(root, "build", "typescript.stamp");
+
+function currentHash() {
+  const sources = filesBelow(join(root, "lib"), (file) => /\.(ts|json|proto)$/.test(file));
+  const settings = ["tsconfig.json", "tsconfig.esm.json", "tsconfig.cjs.json", "package-lock.json"].map((name) =>
+    join(root, name),
+  );
+  return hashOf([...sources, ...settings]);
+}
+
+/**
+ * @param {{ tolerant?: boolean }} options - `tolerant`: type errors do not stop the caller (the compiler writes its
+ * output all the same, and the type check of `npm test` reports them)
+ * @returns {Promise<boolean>} whether anything had to be compiled
+ */
+export async function compileTypeScript({ tolerant = false } = {}) {
+  if (stampIs(stamp, currentHash()) && existsSync(join(root, "dist", "cjs", "package.json"))) return false;
+  return withLock(join(root, "build", "typescript.lock"), async () => {
+    const hash = currentHash();
+    if (stampIs(stamp, hash)) return false;
+    const tsc = join(root, "node_modules", "typescript", "bin", "tsc");
+    if (!existsSync(tsc)) throw new StepFailed("Expected TypeScript in node_modules: run `npm run setup`");
+    const formats = ["esm", "cjs"];
+    const statuses = await Promise.all(
+      formats.map((format) => {
+        const log = join(root, "build", `typescript-${format}.log`);
+        // Its incremental state knows nothing of a dist/ that was removed.
+        const forced = existsSync(join(root, "dist", format)) ? [] : ["--force"];
+        return runLogged(process.execPath, [tsc, "-b", ...forced, `tsconfig.${format}.json`], {
+          log,
+          allowFailure: tolerant,
+        });
+      }),
+    );
+    describeCommonJs();
+    if (statuses.every((status) => status === 0)) writeStamp(stamp, hash);
+    return true;
+  });
+}
+
+/** The nested package.json that makes dist/cjs CommonJS in a package whose type is "module". */
+function describeCommonJs() {
+  const folder = join(root, "dist", "cjs");
+  // A package's "imports" cannot point above its own folder, so the CommonJS build has a package-root of its own.
+  const description = { type: "commonjs", imports: { "#package-root": "./package-root.cjs" } };
+  writeFileSync(join(folder, "package.json"), `${JSON.stringify(description, null, 2)}\n`);
+  writeFileSync(
+    join(folder, "package-root.cjs"),
+    'exports.packageRoot = require("node:path").join(__dirname, "..", "..");\n',
+  );
+  copyFileSync(join(root, "package-root.d.cts"), join(folder, "package-root.d.cts"));
+}
