@@ -49,8 +49,6 @@ export function joinParameters(state: StateDict, where: string): { flat: Float32
     }
   }
   if (numClasses < 1) throw expected("MODEL_MISMATCH", "at least one class", `${where}: output.weight`, numClasses);
-  const flat = new Float32Array(shapes.reduce((sum, [, shape]) => sum + size(shape), 0));
-  let offset = 0;
   for (const [name, shape] of shapes) {
     const tensor = state[name];
     if (tensor === undefined) {
@@ -61,8 +59,13 @@ export function joinParameters(state: StateDict, where: string): { flat: Float32
     if (tensor.shape.length !== shape.length || tensor.shape.some((length, i) => length !== shape[i])) {
       throw expectedButGot("MODEL_MISMATCH", `the shape [${shape.join(", ")}]`, `${where}: ${name}`, `[${tensor.shape.join(", ")}]`);
     }
-    flat.set(tensor.data, offset);
-    offset += tensor.data.length;
+  }
+  // Only now is the class count known to be backed by that many weights.
+  const flat = new Float32Array(shapes.reduce((sum, [, shape]) => sum + size(shape), 0));
+  let offset = 0;
+  for (const [name] of shapes) {
+    flat.set(state[name]!.data, offset);
+    offset += state[name]!.data.length;
   }
   return { flat, numClasses };
 }

@@ -136,6 +136,14 @@ describe("safetensors", () => {
     );
   });
 
+  it("takes no memory for classes that have no weights", () => {
+    const { tensors } = readSafetensors(fixture("lenet5.safetensors"));
+    tensors["output.weight"] = { data: new Float32Array(0), shape: [2 ** 40, 0], dtype: "float32" };
+    expect(() => stateDictFromSafetensors(safetensorsBytes(tensors))).toThrow(
+      expect.objectContaining({ code: "LENET5_MODEL_MISMATCH" }),
+    );
+  });
+
   it("exports atomically and keeps the previous file when the write fails", async () => {
     const target = path.join(folder, "model.safetensors");
     await exportSafetensors(fixtureModel({ classNames: [..."abcdefghij"] }), target);
