@@ -120,7 +120,7 @@ export class LeNet5 {
 
   /**
    * Loads a model: TorchScript (`.pt`) that `save` or PyTorch wrote with LeNet-5's parameter names, or safetensors.
-   * None of a TorchScript file's code is run.
+   * Only the weights of a TorchScript file are taken; its `forward` is not called.
    *
    * @param source - a path, or the file's contents
    * @throws LENET5_MODEL_NOT_FOUND, LENET5_MODEL_CORRUPT, LENET5_MODEL_TOO_LARGE, LENET5_MODEL_MISMATCH

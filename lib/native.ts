@@ -110,10 +110,11 @@ export interface NativeAddon {
   /** What the addon was compiled against and what it runs with. */
   readonly libtorchVersion: string;
   LeNet5: new (options: NativeLeNet5Options) => NativeLeNet5;
-  /** Parameters, by the names of the state dict, and extra files of a TorchScript archive; runs none of its code. */
+  /** Parameters, by the names of the state dict, and one of a TorchScript archive's extra files ("" if it is not there). */
   readTorchScript(
     archive: Uint8Array,
-  ): Promise<{ tensors: Record<string, { shape: number[]; data: Float32Array }>; extraFiles: Record<string, string> }>;
+    extraFile: string,
+  ): Promise<{ tensors: Record<string, { shape: number[]; data: Float32Array }>; metadata: string }>;
   devices(): string[];
   setNumThreads(threads: number): void;
   getNumThreads(): number;

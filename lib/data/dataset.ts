@@ -132,7 +132,7 @@ function normalizationOfHistogram(histogram: Float64Array, count: number): Norma
   const pixels = BigInt(count);
   // Variance times pixels², in integers: E[x²] − E[x]² in floating point would cancel.
   const spread = pixels * sumOfSquares - sum * sum;
-  const scale = 255 * images.length;
+  const scale = 255 * count;
   return { mean: Number(sum) / scale, std: spread === 0n ? 1 : Math.sqrt(Number(spread)) / scale };
 }
 

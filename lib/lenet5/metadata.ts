@@ -3,6 +3,8 @@
 import type { Normalization } from "../data/dataset.js";
 import { LeNet5Error } from "../errors.js";
 
+export type { Normalization };
+
 /** What a saved model says of itself. */
 export interface ModelMetadata {
   readonly classNames: readonly string[];

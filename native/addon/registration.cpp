@@ -1,0 +1,19 @@
+// The addon's table of contents.
+#include <napi.h>
+
+#include "lenet5_class.h"
+#include "runtime.h"
+
+namespace {
+
+class Addon : public Napi::Addon<Addon> {
+ public:
+  Addon(Napi::Env env, Napi::Object exports) {
+    lenet5::addon::register_runtime(env, exports);
+    lenet5::addon::LeNet5Class::register_in(env, exports);
+  }
+};
+
+}  // namespace
+
+NODE_API_ADDON(Addon)

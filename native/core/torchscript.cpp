@@ -1,0 +1,120 @@
+// Problem: torch::save(module) writes an archive that torch.jit.load opens and that has no `forward`: the module in it
+// is an empty shell around the parameters, and eval() and freeze() do not notice. Resolution: a jit module is put
+// together by hand, with the parameters in submodules and `forward` compiled from TorchScript source that calls ATen's
+// operators, and only then saved. Whoever writes a file loads it again and compares its answers before it is put in
+// place.
+#include "torchscript.h"
+
+#include <torch/script.h>
+
+#include <cstdio>
+#include <sstream>
+
+#include "error.h"
+
+namespace lenet5 {
+
+namespace {
+
+// A double as TorchScript reads it back exactly.
+std::string literal(double value) {
+  char text[64];
+  std::snprintf(text, sizeof text, "%.17g", value);
+  std::string result(text);
+  if (result.find_first_of(".e") == std::string::npos) result += ".0";
+  return result;
+}
+
+std::string forward_source(const Normalization& normalization) {
+  return R"(
+def forward(self, x: Tensor) -> Tensor:
+    if x.size(2) == 28:
+        x = torch.constant_pad_nd(x, [2, 2, 2, 2], 0.0)
+    x = torch.div(torch.sub(x, )" +
+         literal(normalization.mean) + "), " + literal(normalization.std) + R"()
+    x = torch.max_pool2d(torch.relu(torch.conv2d(x, self.c1.weight, self.c1.bias)), [2, 2])
+    x = torch.max_pool2d(torch.relu(torch.conv2d(x, self.c3.weight, self.c3.bias)), [2, 2])
+    x = torch.flatten(torch.relu(torch.conv2d(x, self.c5.weight, self.c5.bias)), 1)
+    x = torch.relu(torch.addmm(self.f6.bias, x, torch.t(self.f6.weight)))
+    x = torch.addmm(self.output.bias, x, torch.t(self.output.weight))
+    return torch.log_softmax(x, 1)
+)";
+}
+
+torch::jit::Module load(const std::string& archive, torch::jit::ExtraFilesMap& extra) {
+  try {
+    std::istringstream stream(archive);
+    return torch::jit::load(stream, torch::kCPU, extra);
+  } catch (...) {
+    const Error error = current_error();
+    throw Error("MODEL_CORRUPT",
+                std::string("Expected a TorchScript archive for the model but received one that libtorch refuses: ") +
+                    error.what(),
+                error.detail());
+  }
+}
+
+}  // namespace
+
+std::string export_torchscript(int64_t num_classes, const Normalization& normalization,
+                               const std::vector<float>& parameters, const ExtraFiles& extra_files) {
+  torch::NoGradGuard no_grad;
+  torch::jit::Module model("__torch__.LeNet5");
+  // freeze() and eval() look for it; an attribute that is missing reads as true.
+  model.register_attribute("training", c10::BoolType::get(), false);
+  torch::Tensor flat =
+      torch::from_blob(const_cast<float*>(parameters.data()), {static_cast<int64_t>(parameters.size())});
+  std::map<std::string, torch::jit::Module> layers;
+  for (const ParameterInfo& info : parameter_table(num_classes)) {
+    const auto dot = info.name.find('.');
+    const std::string layer = info.name.substr(0, dot);
+    auto found = layers.find(layer);
+    if (found == layers.end()) {
+      found = layers.emplace(layer, torch::jit::Module("__torch__.LeNet5_" + layer)).first;
+      found->second.register_attribute("training", c10::BoolType::get(), false);
+    }
+    found->second.register_parameter(info.name.substr(dot + 1),
+                                     flat.narrow(0, info.offset, info.length).view(info.shape).clone(), false);
+  }
+  for (const char* layer : {"c1", "c3", "c5", "f6", "output"}) model.register_module(layer, layers.at(layer));
+  model.define(forward_source(normalization));
+  std::ostringstream stream;
+  torch::jit::ExtraFilesMap extra;
+  for (const auto& [name, text] : extra_files) extra[name] = text;
+  model.save(stream, extra);
+  return stream.str();
+}
+
+std::vector<float> run_torchscript(const std::string& archive, const std::vector<float>& pixels, int64_t size,
+                                   int64_t count) {
+  torch::NoGradGuard no_grad;
+  torch::jit::ExtraFilesMap extra;
+  torch::jit::Module module = load(archive, extra);
+  torch::Tensor images = torch::from_blob(const_cast<float*>(pixels.data()), {count, 1, size, size});
+  torch::Tensor result = module.forward({images}).toTensor().contiguous();
+  return {result.data_ptr<float>(), result.data_ptr<float>() + result.numel()};
+}
+
+TorchScriptContents read_torchscript(const std::string& archive, const std::string& extra_file, int64_t max_elements) {
+  torch::NoGradGuard no_grad;
+  torch::jit::ExtraFilesMap extra{{extra_file, ""}};
+  const torch::jit::Module module = load(archive, extra);
+  TorchScriptContents contents;
+  contents.extra_file = extra[extra_file];
+  int64_t elements = 0;
+  auto take = [&](const std::string& name, const torch::Tensor& tensor) {
+    elements += tensor.numel();
+    if (elements > max_elements) {
+      throw Error("MODEL_MISMATCH", "Expected LeNet-5's parameters for the model but received more than " +
+                                        std::to_string(max_elements) + " elements");
+    }
+    torch::Tensor values = tensor.detach().to(torch::kFloat32).contiguous();
+    contents.tensors.push_back(
+        {name, tensor.sizes().vec(), {values.data_ptr<float>(), values.data_ptr<float>() + values.numel()}});
+  };
+  for (const auto& parameter : module.named_parameters()) take(parameter.name, parameter.value);
+  for (const auto& buffer : module.named_buffers()) take(buffer.name, buffer.value);
+  return contents;
+}
+
+}  // namespace lenet5
