@@ -1,0 +1,99 @@
+#include "dtype.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cstring>
+
+#include "error.h"
+
+namespace lenet5 {
+namespace {
+
+constexpr double kMaxElements = 9007199254740992.0;
+constexpr int64_t kMaxDimensions = 64;
+
+struct DTypeName {
+  const char* name;
+  at::ScalarType type;
+};
+constexpr DTypeName kDTypes[] = {
+    {"float16", at::kHalf}, {"bfloat16", at::kBFloat16}, {"float32", at::kFloat}, {"float64", at::kDouble},
+    {"uint8", at::kByte},   {"int8", at::kChar},         {"int16", at::kShort},   {"int32", at::kInt},
+    {"int64", at::kLong},   {"bool", at::kBool},
+};
+constexpr DTypeName kOtherDTypes[] = {
+    {"complex32", at::kComplexHalf}, {"complex64", at::kComplexFloat}, {"complex128", at::kComplexDouble}};
+
+[[noreturn]] void unsupported(const std::string& received) {
+  throw Error("SCRIPT_UNSUPPORTED", "Expected a tensor that JavaScript can read but received " + received);
+}
+
+}  // namespace
+
+std::optional<at::ScalarType> dtype_of(const std::string& name) {
+  for (const DTypeName& each : kDTypes) {
+    if (name == each.name) return each.type;
+  }
+  return std::nullopt;
+}
+
+std::string dtype_name(at::ScalarType dtype) {
+  for (const DTypeName& each : kDTypes) {
+    if (dtype == each.type) return each.name;
+  }
+  for (const DTypeName& each : kOtherDTypes) {
+    if (dtype == each.type) return each.name;
+  }
+  std::string name = c10::toString(dtype);
+  for (char& letter : name) letter = static_cast<char>(std::tolower(static_cast<unsigned char>(letter)));
+  return name;
+}
+
+at::Tensor tensor_from_bytes(const std::string& dtype, const std::vector<int64_t>& shape, const void* bytes,
+                             size_t size) {
+  const std::optional<at::ScalarType> type = dtype_of(dtype);
+  if (!type)
+    throw Error("INVALID_DTYPE", "Expected an element type with an array for dtype but received \"" + dtype + '"');
+  // Sizes are bounded as if none were zero: strides are products too.
+  double extent = 1;
+  bool valid = shape.size() <= static_cast<size_t>(kMaxDimensions);
+  int64_t count = 1;
+  for (const int64_t length : shape) {
+    valid = valid && length >= 0;
+    extent *= static_cast<double>(std::max<int64_t>(length, 1));
+    valid = valid && extent <= kMaxElements;
+    if (!valid) break;
+    count *= length;
+  }
+  if (!valid) {
+    throw Error("INVALID_SHAPE", "Expected at most 64 dimensions and 2^53 elements for shape but received more");
+  }
+  if (size != static_cast<size_t>(count) * c10::elementSize(*type)) {
+    throw Error("INVALID_SHAPE", "Expected " + std::to_string(count) + " elements of " + dtype +
+                                     " for data but received " + std::to_string(size) + " bytes");
+  }
+  at::Tensor tensor = at::empty(shape, at::TensorOptions(*type));
+  if (*type == at::kBool) {
+    // A bool that is neither 0 nor 1 is undefined behaviour in C++.
+    const auto* source = static_cast<const unsigned char*>(bytes);
+    std::transform(source, source + size, tensor.data_ptr<bool>(), [](unsigned char byte) { return byte != 0; });
+  } else if (size > 0) {
+    std::memcpy(tensor.data_ptr(), bytes, size);
+  }
+  return tensor;
+}
+
+at::Tensor readable(const at::Tensor& tensor) {
+  if (tensor.layout() != c10::kStrided || tensor.is_quantized()) {
+    unsupported("a sparse, nested or quantized tensor; its values are there after .to_dense() or .dequantize()");
+  }
+  if (tensor.is_meta()) unsupported("a tensor on the device meta, which holds no values");
+  if (!dtype_of(dtype_name(tensor.scalar_type()))) {
+    unsupported("a tensor of " + dtype_name(tensor.scalar_type()) + ", which JavaScript has no array for");
+  }
+  return tensor.cpu().contiguous().resolve_conj().resolve_neg();
+}
+
+}  // namespace lenet5

@@ -1,0 +1,109 @@
+// Problem: libtorch reports a failed method as one text: a heading, a traceback of the serialized code, one of the
+// Python source, then the message, for C++ exceptions with a backtrace of libtorch below it. People need the message
+// and the line. Resolution: the traceback's last marker separates it from the message, and its last frame is the line.
+#include "script_error.h"
+
+#include <c10/util/Exception.h>
+#include <torch/csrc/jit/runtime/jit_exception.h>
+
+#include <new>
+
+namespace lenet5 {
+namespace {
+
+const std::string kHeading = "The following operation failed in the TorchScript interpreter.";
+const std::string kMarker = "<--- HERE\n";
+
+bool contains(const std::string& text, const char* part) { return text.find(part) != std::string::npos; }
+
+std::string trimmed(const std::string& text) {
+  const size_t first = text.find_first_not_of(" \n\r\t");
+  if (first == std::string::npos) return "";
+  return text.substr(first, text.find_last_not_of(" \n\r\t") - first + 1);
+}
+
+bool is_out_of_memory(const std::string& text) {
+  return contains(text, "DefaultCPUAllocator: can't allocate memory") ||
+         contains(text, "DefaultCPUAllocator: not enough memory") || contains(text, "CUDA out of memory");
+}
+
+// `File "model.py", line 5, in forward` of the traceback's innermost frame as "model.py:5, in forward".
+std::string innermost_frame(const std::string& traceback) {
+  const size_t at = traceback.rfind("  File \"");
+  if (at == std::string::npos) return "";
+  const size_t name = at + 8;
+  const size_t end_of_name = traceback.find("\", line ", name);
+  const size_t end_of_line = traceback.find('\n', name);
+  if (end_of_name == std::string::npos || end_of_name > end_of_line) return "";
+  const std::string rest = traceback.substr(end_of_name + 8, end_of_line - end_of_name - 8);
+  return traceback.substr(name, end_of_name - name) + ":" + rest;
+}
+
+// The first sentence of a libtorch message: what comes before its backtrace or its quotation of source code.
+std::string first_line(const std::string& text) {
+  const std::string line = trimmed(text);
+  return line.substr(0, line.find('\n'));
+}
+
+Error raised(const std::string& text) {
+  if (is_out_of_memory(text)) {
+    return Error("OUT_OF_MEMORY", "Expected enough memory for the call but the allocation failed", text);
+  }
+  const size_t marker = text.rfind(kMarker);
+  const std::string traceback = marker == std::string::npos ? text : text.substr(0, marker);
+  std::string message =
+      trimmed(marker == std::string::npos ? text.substr(kHeading.size()) : text.substr(marker + kMarker.size()));
+  const size_t backtrace = message.find("\nException raised from ");
+  if (backtrace != std::string::npos) message = trimmed(message.substr(0, backtrace));
+  const std::string frame = innermost_frame(traceback);
+  return Error("SCRIPT_RAISED", frame.empty() ? message : message + " (" + frame + ")", text);
+}
+
+}  // namespace
+
+Error current_script_error() {
+  try {
+    throw;
+  } catch (const Error& error) {
+    return error;
+  } catch (const std::bad_alloc&) {
+    return current_error();
+  } catch (const std::exception& error) {
+    const auto* torch_error = dynamic_cast<const c10::Error*>(&error);
+    const std::string text = torch_error ? torch_error->what_without_backtrace() : error.what();
+    // libtorch's interpreter throws std::runtime_error, JITException or c10::Error; all of them begin alike.
+    if (text.compare(0, kHeading.size(), kHeading) == 0) return raised(text);
+    if (is_out_of_memory(text)) return raised(kHeading + text);
+    return current_error();
+  } catch (...) {
+    return current_error();
+  }
+}
+
+Error current_load_error(const std::string& where) {
+  try {
+    throw;
+  } catch (const Error& error) {
+    return error;
+  } catch (const std::bad_alloc&) {
+    return current_error();
+  } catch (const std::exception& error) {
+    const auto* torch_error = dynamic_cast<const c10::Error*>(&error);
+    const std::string text = torch_error ? torch_error->what_without_backtrace() : error.what();
+    if (is_out_of_memory(text)) return raised(kHeading + text);
+    const std::string line = first_line(text);
+    if (contains(text, "Unknown builtin op") || contains(text, "Unknown type name") ||
+        contains(text, "maximum supported version")) {
+      return Error(
+          "SCRIPT_UNSUPPORTED",
+          "Expected operators and a file version that this libtorch knows for " + where + " but received: " + line,
+          text);
+    }
+    return Error("MODEL_CORRUPT",
+                 "Expected a TorchScript archive for " + where + " but libtorch cannot read it: " + line, text);
+  } catch (...) {
+    return current_error("MODEL_CORRUPT");
+  }
+}
+
+}  // namespace lenet5

@@ -1,0 +1,176 @@
+#include "script_module.h"
+
+#include <caffe2/serialize/inline_container.h>
+#include <caffe2/serialize/read_adapter_interface.h>
+
+#include <algorithm>
+#include <cstring>
+#include <mutex>
+
+#include "device.h"
+#include "dtype.h"
+#include "error.h"
+#include "ivalue.h"
+#include "script_error.h"
+
+namespace lenet5 {
+namespace {
+
+// An archive in memory, as libtorch's reader wants it.
+class MemoryReader : public caffe2::serialize::ReadAdapterInterface {
+ public:
+  MemoryReader(const char* bytes, size_t size) : bytes_(bytes), size_(size) {}
+
+  size_t size() const override { return size_; }
+
+  size_t read(uint64_t position, void* target, size_t count, const char*) const override {
+    if (position >= size_) return 0;
+    const size_t available = std::min<size_t>(count, size_ - position);
+    std::memcpy(target, bytes_ + position, available);
+    return available;
+  }
+
+ private:
+  const char* bytes_;
+  size_t size_;
+};
+
+std::vector<std::pair<std::string, std::string>> read_extra_files(const std::shared_ptr<MemoryReader>& memory) {
+  const std::string prefix = "extra/";
+  std::vector<std::pair<std::string, std::string>> files;
+  caffe2::serialize::PyTorchStreamReader reader(memory);
+  for (const std::string& record : reader.getAllRecords()) {
+    if (record.compare(0, prefix.size(), prefix) != 0) continue;
+    const auto contents = reader.getRecord(record);
+    files.emplace_back(record.substr(prefix.size()),
+                       std::string(static_cast<const char*>(std::get<0>(contents).get()), std::get<1>(contents)));
+  }
+  return files;
+}
+
+// The arguments in the schema's order, each as its type wants it; defaults where one was left out.
+std::vector<c10::IValue> bind_arguments(const std::string& method, const c10::FunctionSchema& schema,
+                                        const Arguments& given, c10::Device device) {
+  const auto& arguments = schema.arguments();  // arguments[0] is self
+  const std::string signature = signature_text(method, schema);
+  const size_t expected = arguments.size() - 1;
+  if (given.positional.size() > expected) {
+    throw Error("SCRIPT_ARGUMENTS", "Expected " +
+                                        std::string(expected == 0 ? "no arguments"
+                                                                  : "at most " + std::to_string(expected) +
+                                                                        (expected == 1 ? " argument" : " arguments")) +
+                                        " for " + signature + " but received " +
+                                        std::to_string(given.positional.size()));
+  }
+  for (const auto& [name, value] : given.keywords) {
+    const auto known =
+        std::find_if(arguments.begin() + 1, arguments.end(), [&](const auto& each) { return each.name() == name; });
+    if (known == arguments.end()) {
+      throw Error("SCRIPT_ARGUMENTS",
+                  "Expected the names of arguments for the keywords of " + signature + " but received \"" + name + '"');
+    }
+    if (static_cast<size_t>(known - arguments.begin() - 1) < given.positional.size()) {
+      throw Error("SCRIPT_ARGUMENTS", "Expected argument " + name + " of " + signature +
+                                          " once but received it twice, by place and by name");
+    }
+  }
+  const Value missing{Missing{}};
+  std::vector<c10::IValue> stack;
+  stack.reserve(expected);
+  for (size_t i = 1; i < arguments.size(); ++i) {
+    const c10::Argument& argument = arguments[i];
+    const Value* value = &missing;
+    if (i - 1 < given.positional.size()) value = &given.positional[i - 1];
+    for (const auto& [name, keyword] : given.keywords) {
+      if (name == argument.name()) value = &keyword;
+    }
+    if (std::holds_alternative<Missing>(value->data) && argument.default_value()) {
+      stack.push_back(*argument.default_value());
+    } else {
+      stack.push_back(to_ivalue(*value, argument.type(), "argument " + argument.name() + " of " + signature, device));
+    }
+  }
+  return stack;
+}
+
+template <typename NamedTensors>
+Value tensors_of(const NamedTensors& named, bool keep) {
+  Dictionary dictionary;
+  for (const auto& each : named) {
+    dictionary.keys.push_back({each.name});
+    dictionary.values.push_back(from_ivalue(each.value, keep));
+  }
+  Value value{std::move(dictionary)};
+  if (!keep) make_unshared(value);
+  return value;
+}
+
+}  // namespace
+
+std::shared_ptr<ScriptModule> ScriptModule::load(const char* bytes, size_t size, const std::string& device_name,
+                                                 const std::string& where) {
+  const c10::Device device = resolve_device(device_name);
+  try {
+    torch::NoGradGuard no_grad;
+    auto memory = std::make_shared<MemoryReader>(bytes, size);
+    std::shared_ptr<ScriptModule> loaded(new ScriptModule(torch::jit::load(memory, device), device));
+    loaded->module_.eval();
+    loaded->extra_files_ = read_extra_files(memory);
+    // Compiles every method now: what is wrong with its code is wrong with the file.
+    for (const auto& method : loaded->module_.get_methods()) method.function().ensure_defined();
+    for (const at::Tensor& tensor : loaded->module_.parameters())
+      loaded->bytes_ += static_cast<int64_t>(tensor.nbytes());
+    for (const at::Tensor& tensor : loaded->module_.buffers()) loaded->bytes_ += static_cast<int64_t>(tensor.nbytes());
+    return loaded;
+  } catch (...) {
+    throw current_load_error(where);
+  }
+}
+
+torch::jit::Method ScriptModule::method_named(const std::string& name) const {
+  if (auto method = module_.find_method(name)) return *method;
+  std::string known;
+  for (const auto& method : module_.get_methods()) known += (known.empty() ? "" : ", ") + method.name();
+  throw Error("SCRIPT_METHOD_NOT_FOUND", "Expected one of the module's methods (" +
+                                             (known.empty() ? "it has none" : known) + ") for method but received \"" +
+                                             name + '"');
+}
+
+Value ScriptModule::run(const std::string& name, Arguments arguments, bool keep) {
+  const std::shared_lock<std::shared_mutex> lock(mutex_);
+  torch::NoGradGuard no_grad;
+  torch::jit::Method method = method_named(name);
+  c10::IValue result;
+  try {
+    std::vector<c10::IValue> stack = bind_arguments(name, method.function().getSchema(), arguments, device_);
+    arguments = Arguments{};
+    result = method(std::move(stack));
+  } catch (...) {
+    throw current_script_error();
+  }
+  Value value = from_ivalue(std::move(result), keep);
+  if (!keep) make_unshared(value);
+  return value;
+}
+
+void ScriptModule::to(const std::string& name) {
+  const c10::Device device = resolve_device(name);
+  const std::unique_lock<std::shared_mutex> lock(mutex_);
+  torch::NoGradGuard no_grad;
+  module_.to(device);
+  device_ = device;
+}
+
+Value ScriptModule::parameters(bool keep) const {
+  const std::shared_lock<std::shared_mutex> lock(mutex_);
+  torch::NoGradGuard no_grad;
+  return tensors_of(module_.named_parameters(), keep);
+}
+
+Value ScriptModule::buffers(bool keep) const {
+  const std::shared_lock<std::shared_mutex> lock(mutex_);
+  torch::NoGradGuard no_grad;
+  return tensors_of(module_.named_buffers(), keep);
+}
+
+}  // namespace lenet5

@@ -1,0 +1,111 @@
+// Anyone's TorchScript module: load, look into, run.
+#pragma once
+
+#include <torch/script.h>
+
+#include <memory>
+#include <optional>
+#include <shared_mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "value.h"
+
+namespace lenet5 {
+
+// A type of a signature as a tree. `kind` is one of Tensor, int, float, bool, str, None, Any, number, Device, Optional,
+// List, Dict, Tuple, NamedTuple, Union, Enum, or other; `text` is how Python writes the whole type.
+struct TypeInfo {
+  std::string kind;
+  std::string text;
+  std::vector<TypeInfo> inner;
+  // Field names of a NamedTuple, member names of an Enum.
+  std::vector<std::string> names;
+};
+
+struct ArgumentInfo {
+  std::string name;
+  TypeInfo type;
+  bool keyword_only = false;
+  std::optional<Value> default_value;
+};
+
+struct MethodInfo {
+  std::string name;
+  std::string signature;
+  std::vector<ArgumentInfo> arguments;
+  TypeInfo returns;
+};
+
+struct TensorInfo {
+  std::string name;
+  std::vector<int64_t> shape;
+  std::string dtype;
+  std::string device;
+  bool requires_grad = false;
+};
+
+struct AttributeInfo {
+  std::string name;
+  TypeInfo type;
+  // For numbers, strings, booleans and null; larger values are left where they are.
+  std::optional<Value> value;
+};
+
+struct Inspection {
+  std::string class_name;
+  std::string device;
+  std::vector<MethodInfo> methods;
+  std::vector<TensorInfo> parameters;
+  std::vector<TensorInfo> buffers;
+  std::vector<AttributeInfo> attributes;
+};
+
+// The arguments of one call, copied from JavaScript.
+struct Arguments {
+  std::vector<Value> positional;
+  std::vector<std::pair<std::string, Value>> keywords;
+};
+
+class ScriptModule {
+ public:
+  // Reads an archive that has been proven a whole zip file; runs the module's __setstate__, if it has one, and sets it
+  // to evaluation. `where` names the file. Throws MODEL_CORRUPT, SCRIPT_UNSUPPORTED, DEVICE_UNAVAILABLE.
+  static std::shared_ptr<ScriptModule> load(const char* bytes, size_t size, const std::string& device,
+                                            const std::string& where);
+
+  // Runs a method; may be called from several threads at once if the module's code does not change its own state.
+  // Throws SCRIPT_METHOD_NOT_FOUND, SCRIPT_ARGUMENTS, INVALID_ARGUMENT, SCRIPT_RAISED, SCRIPT_UNSUPPORTED.
+  Value run(const std::string& method, Arguments arguments, bool keep);
+
+  // Waits for running methods, then moves parameters, buffers and tensor attributes.
+  void to(const std::string& device);
+
+  // Name → tensor, each with memory of its own unless `keep`.
+  Value parameters(bool keep) const;
+  Value buffers(bool keep) const;
+
+  Inspection inspect() const;
+
+  const std::vector<std::pair<std::string, std::string>>& extra_files() const { return extra_files_; }
+  // Bytes of parameters and buffers.
+  int64_t bytes() const { return bytes_; }
+
+ private:
+  ScriptModule(torch::jit::Module module, c10::Device device) : module_(std::move(module)), device_(device) {}
+
+  torch::jit::Method method_named(const std::string& name) const;
+
+  torch::jit::Module module_;
+  c10::Device device_;
+  std::vector<std::pair<std::string, std::string>> extra_files_;
+  int64_t bytes_ = 0;
+  // Shared by runs, exclusive for `to`.
+  mutable std::shared_mutex mutex_;
+};
+
+// name(x: Tensor, k: int = 3) -> Tensor
+std::string signature_text(const std::string& name, const c10::FunctionSchema& schema);
+
+}  // namespace lenet5
