@@ -1,0 +1,284 @@
+// Digits drawn as pen strokes: data for a first training run where no MNIST can be had, in MNIST's format and manner.
+//
+// Problem: a network trained on drawn digits must read written ones, so the drawings must differ as hands differ; and
+// tens of thousands of drawings must come in seconds. Resolution: each digit is one of several ways of writing it
+// (digit-strokes.ts), its points moved, bent, slanted, turned and stretched at random, scaled to MNIST's 20×20 box by
+// its outline and so drawn at final size; sharp renders sheets of some hundreds at a time from SVG paths, without
+// text and fonts; then come MNIST's placement by centre of mass and a little of a scanner's blur and gain.
+//
+// Every digit draws its random numbers from a stream of its own, numbered by its position. So the same seed gives the
+// same pixels whatever the number of digits or the order of work.
+import sharp from "sharp";
+import { checkOptionNames, wholeNumber } from "../options.js";
+import { type Dataset, type DatasetPair, DIGIT_NAMES, PIXELS, SIDE } from "./dataset.js";
+import { DIGIT_STROKES, type DigitVariant } from "./digit-strokes.js";
+import { throwIfAborted } from "./download.js";
+import { BOX, placeByMass } from "./mass-centring.js";
+import { Random } from "./random.js";
+
+/** Options of {@link generate}. */
+export interface SyntheticDigitsOptions {
+  /** Number of images; the classes take turns, so their numbers differ by one at most. @defaultValue 20000 */
+  count?: number;
+  /** The same seed gives the same images; a smaller `count` gives the first of them. @defaultValue 0 */
+  seed?: number;
+  /** Called with the number of images drawn and the number of all. */
+  onProgress?: (done: number, total: number) => void;
+  /** Aborts the call. */
+  signal?: AbortSignal;
+}
+
+/** Options of {@link load}. */
+export interface SyntheticDigitsPairOptions {
+  /** Images of the training set. @defaultValue 60000 */
+  trainCount?: number;
+  /** Images of the test set. @defaultValue 10000 */
+  testCount?: number;
+  /** Seed of both; they never share an image. @defaultValue 0 */
+  seed?: number;
+  /** Called with the number of images drawn and the number of all. */
+  onProgress?: (done: number, total: number) => void;
+  /** Aborts the call. */
+  signal?: AbortSignal;
+}
+
+/** Digits along a side of a rendered sheet. */
+const SHEET = 20;
+/** Most images of one call: 10 million, 7.8 GB. */
+const MAX_COUNT = 10_000_000;
+/** Streams of the test set begin here, beyond those of any training set. */
+const TEST_STREAM = 0x4000_0000;
+
+/**
+ * Draws labelled digits.
+ *
+ * @returns `count` images of 28×28; image `i` shows the digit `i` mod 10
+ * @throws LENET5_UNKNOWN_OPTION, LENET5_INVALID_OPTION, LENET5_ABORTED
+ */
+export async function generate(options: SyntheticDigitsOptions = {}): Promise<Dataset> {
+  checkOptionNames(options, ["count", "seed", "onProgress", "signal"], "syntheticDigits.generate");
+  const count = wholeNumber(options.count ?? 20_000, "count", 1, MAX_COUNT);
+  const seed = wholeNumber(options.seed ?? 0, "seed", 0);
+  return await draw(count, seed, 0, options);
+}
+
+/**
+ * Draws a training and a test set.
+ * @throws LENET5_UNKNOWN_OPTION, LENET5_INVALID_OPTION, LENET5_ABORTED
+ */
+export async function load(options: SyntheticDigitsPairOptions = {}): Promise<DatasetPair> {
+  const names = ["trainCount", "testCount", "seed", "onProgress", "signal"];
+  checkOptionNames(options, names, "syntheticDigits.load");
+  const trainCount = wholeNumber(options.trainCount ?? 60_000, "trainCount", 1, MAX_COUNT);
+  const testCount = wholeNumber(options.testCount ?? 10_000, "testCount", 1, MAX_COUNT);
+  const seed = wholeNumber(options.seed ?? 0, "seed", 0);
+  const { onProgress, signal } = options;
+  const total = trainCount + testCount;
+  const part = (offset: number) => ({ onProgress: (done: number) => onProgress?.(offset + done, total), signal });
+  const train = await draw(trainCount, seed, 0, part(0));
+  const test = await draw(testCount, seed, TEST_STREAM, part(trainCount));
+  return { train, test };
+}
+
+interface Watchers {
+  onProgress?: ((done: number, total: number) => void) | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+async function draw(count: number, seed: number, firstStream: number, watchers: Watchers): Promise<Dataset> {
+  const images = new Uint8Array(count * PIXELS);
+  const labels = Int32Array.from({ length: count }, (_, index) => index % 10);
+  const perSheet = SHEET * SHEET;
+  let next = 0;
+  let done = 0;
+  // Two sheets in flight: one is drawn by sharp's threads while the next one's paths are computed here.
+  const work = async () => {
+    while (next < count) {
+      throwIfAborted(watchers.signal);
+      const first = next;
+      const last = Math.min(first + perSheet, count);
+      next = last;
+      await drawSheet(images, first, last, seed, firstStream);
+      done += last - first;
+      watchers.onProgress?.(done, count);
+    }
+  };
+  await Promise.all([work(), work()]);
+  return { images, labels, count, height: SIDE, width: SIDE, classNames: [...DIGIT_NAMES] };
+}
+
+async function drawSheet(images: Uint8Array, first: number, last: number, seed: number, firstStream: number) {
+  const side = SHEET * SIDE;
+  const randoms: Random[] = [];
+  const paths: string[] = [];
+  for (let index = first; index < last; index++) {
+    const random = new Random(seed, firstStream + index);
+    const cell = index - first;
+    const left = (cell % SHEET) * SIDE;
+    const top = Math.floor(cell / SHEET) * SIDE;
+    randoms.push(random);
+    paths.push(digitPath(index % 10, random, left, top));
+  }
+  const svg =
+    `<svg xmlns="http://www.w3.org/2000/svg" width="${side}" height="${side}">` +
+    `<g fill="none" stroke="#fff" stroke-linejoin="round">${paths.join("")}</g></svg>`;
+  // The ground is transparent: how much of a pixel the pen covers is its opacity, whatever the colour space.
+  const sheet = await sharp(Buffer.from(svg)).extractChannel("alpha").raw().toBuffer();
+  const cellPixels = new Uint8Array(PIXELS);
+  for (let index = first; index < last; index++) {
+    const cell = index - first;
+    const start = Math.floor(cell / SHEET) * SIDE * side + (cell % SHEET) * SIDE;
+    for (let row = 0; row < SIDE; row++) {
+      cellPixels.set(sheet.subarray(start + row * side, start + row * side + SIDE), row * SIDE);
+    }
+    scan(cellPixels, randoms[cell]!);
+    placeByMass(cellPixels, SIDE, SIDE, images.subarray(index * PIXELS, (index + 1) * PIXELS));
+  }
+}
+
+/** One digit as an SVG path that fills the 20×20 box in the middle of its cell. */
+function digitPath(digit: number, random: Random, left: number, top: number): string {
+  const variant = pick(DIGIT_STROKES[digit]!, random);
+  const pen = Math.min(Math.max(2.7 + 0.75 * random.normal(), 1.3), 4.6);
+  const strokes = distort(variant, digit, random);
+  let minX = Number.POSITIVE_INFINITY;
+  let minY = Number.POSITIVE_INFINITY;
+  let maxX = Number.NEGATIVE_INFINITY;
+  let maxY = Number.NEGATIVE_INFINITY;
+  for (const points of strokes) {
+    for (let i = 0; i < points.length; i += 2) {
+      minX = Math.min(minX, points[i]!);
+      maxX = Math.max(maxX, points[i]!);
+      minY = Math.min(minY, points[i + 1]!);
+      maxY = Math.max(maxY, points[i + 1]!);
+    }
+  }
+  // The pen's width belongs to the ink that must fill the box.
+  const scale = (BOX - pen) / Math.max(maxX - minX, maxY - minY);
+  const x0 = left + SIDE / 2 - (scale * (minX + maxX)) / 2;
+  const y0 = top + SIDE / 2 - (scale * (minY + maxY)) / 2;
+  const cap = random.chance(0.8) ? "round" : random.chance(0.5) ? "butt" : "square";
+  let path = "";
+  for (const points of strokes) {
+    for (let i = 0; i < points.length; i += 2) {
+      const x = (x0 + scale * points[i]!).toFixed(2);
+      const y = (y0 + scale * points[i + 1]!).toFixed(2);
+      path += `${i === 0 ? "M" : "L"}${x} ${y}`;
+    }
+  }
+  return `<path d="${path}" stroke-width="${pen.toFixed(2)}" stroke-linecap="${cap}"/>`;
+}
+
+function pick(variants: readonly DigitVariant[], random: Random): DigitVariant {
+  let total = 0;
+  for (const variant of variants) total += variant.weight;
+  let at = random.uniform() * total;
+  for (const variant of variants) {
+    at -= variant.weight;
+    if (at < 0) return variant;
+  }
+  return variants[0]!;
+}
+
+/** The variant's strokes as dense lines, changed as hands change them. */
+function distort(variant: DigitVariant, digit: number, random: Random): number[][] {
+  const width = (variant.width ?? 1) * Math.exp(0.16 * random.normal());
+  // Writing leans to the right more often than to the left, a bare 1 most of all.
+  const slant = 0.2 + (digit === 1 ? 0.32 : 0.22) * random.normal();
+  const turn = 0.1 * random.normal();
+  const cos = Math.cos(turn);
+  const sin = Math.sin(turn);
+  const wobble = 0.33 * random.between(0.4, 1.6);
+  const bend = bending(random);
+  return variant.strokes.map((stroke) => {
+    const moved = moveControls(stroke, wobble, random);
+    const line = curveThrough(moved);
+    for (let i = 0; i < line.length; i += 2) {
+      const [bentX, bentY] = bend(line[i]!, line[i + 1]!);
+      const x = (bentX - 5) * width - slant * (bentY - 7);
+      const y = bentY - 7;
+      line[i] = cos * x - sin * y;
+      line[i + 1] = sin * x + cos * y;
+    }
+    return line;
+  });
+}
+
+/** Moves every control point by itself, and the whole stroke against the others. */
+function moveControls(stroke: readonly number[], wobble: number, random: Random): number[] {
+  const shiftX = 0.2 * random.normal();
+  const shiftY = 0.2 * random.normal();
+  const moved: number[] = [];
+  for (let i = 0; i < stroke.length; i += 2) {
+    const corner = i > 0 && stroke[i] === stroke[i - 2] && stroke[i + 1] === stroke[i - 1];
+    if (corner) {
+      moved.push(moved[i - 2]!, moved[i - 1]!);
+      continue;
+    }
+    moved.push(stroke[i]! + shiftX + wobble * random.normal(), stroke[i + 1]! + shiftY + wobble * random.normal());
+  }
+  return moved;
+}
+
+/** A smooth field of displacements: two slow waves along each axis. */
+function bending(random: Random): (x: number, y: number) => [number, number] {
+  const wave = () => {
+    const angle = random.between(0, 2 * Math.PI);
+    const frequency = random.between(0.15, 0.45);
+    const phase = random.between(0, 2 * Math.PI);
+    const amplitude = 0.45 * random.normal();
+    const fx = frequency * Math.cos(angle);
+    const fy = frequency * Math.sin(angle);
+    return (x: number, y: number) => amplitude * Math.sin(fx * x + fy * y + phase);
+  };
+  const [x1, x2, y1, y2] = [wave(), wave(), wave(), wave()];
+  return (x, y) => [x + x1(x, y) + x2(x, y), y + y1(x, y) + y2(x, y)];
+}
+
+/** Points on a curve through control points (Catmull–Rom), broken at corners, where a point stands twice. */
+function curveThrough(points: readonly number[]): number[] {
+  const line: number[] = [];
+  const count = points.length / 2;
+  let start = 0;
+  for (let end = 1; end <= count; end++) {
+    const broken =
+      end < count && points[2 * end] === points[2 * end - 2] && points[2 * end + 1] === points[2 * end - 1];
+    if (!broken && end < count) continue;
+    addCurve(points, start, end - 1, line);
+    start = end;
+  }
+  return line;
+}
+
+/** Steps between two control points. */
+const STEPS = 6;
+
+function addCurve(points: readonly number[], first: number, last: number, line: number[]): void {
+  const at = (index: number, axis: number) => points[2 * Math.min(Math.max(index, first), last) + axis]!;
+  if (line.length === 0) line.push(at(first, 0), at(first, 1));
+  for (let i = first; i < last; i++) {
+    for (let step = 1; step <= STEPS; step++) {
+      const t = step / STEPS;
+      for (let axis = 0; axis < 2; axis++) {
+        const [a, b, c, d] = [at(i - 1, axis), at(i, axis), at(i + 1, axis), at(i + 2, axis)];
+        line.push(b + 0.5 * t * (c - a + t * (2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a))));
+      }
+    }
+  }
+}
+
+/** What scanning does to ink: a little blur, and gain that makes most of it fully bright. In place. */
+function scan(pixels: Uint8Array, random: Random): void {
+  const blur = random.between(0, 0.18);
+  const gain = random.between(1, 1.5);
+  const centre = 1 - 2 * blur;
+  const rows = new Float32Array(PIXELS);
+  for (let i = 0; i < PIXELS; i++) {
+    // The outermost columns and rows are empty: what wraps around there is zero.
+    rows[i] = centre * pixels[i]! + blur * ((pixels[i - 1] ?? 0) + (pixels[i + 1] ?? 0));
+  }
+  for (let i = 0; i < PIXELS; i++) {
+    const value = centre * rows[i]! + blur * ((rows[i - SIDE] ?? 0) + (rows[i + SIDE] ?? 0));
+    pixels[i] = Math.min(255, Math.round(gain * value));
+  }
+}
