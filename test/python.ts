@@ -13,9 +13,11 @@ export const pythonPath: string | undefined = process.env.LENET5_PYTHON || (exis
 const FIND_TORCH = "import importlib.util, sys; sys.exit(importlib.util.find_spec('torch') is None)";
 const hasPeer = pythonPath !== undefined && spawnSync(pythonPath, ["-c", FIND_TORCH]).status === 0;
 
-/** `describe` for tests that need Python with PyTorch. */
-export const describeWithPython: typeof describe | typeof describe.skip =
-  hasPeer || process.env.CI === "true" ? describe : describe.skip;
+/** `describe` for tests that need Python with PyTorch; importing torch alone takes seconds on a busy machine. */
+export function describeWithPython(name: string, body: () => void, timeout = 120_000): void {
+  const run = hasPeer || process.env.CI === "true" ? describe : describe.skip;
+  run(name, { timeout }, body);
+}
 
 /**
  * Runs a Python program and gives back the JSON value that it prints last.
