@@ -1,8 +1,9 @@
 // LeNet-5's own fused forward and backward passes.
 //
 // Problem: on a network of 0.42 M multiply-adds an image, a general tensor library spends almost all of its time
-// between its operators. Resolution: the geometry is known at compile time, so convolution, ReLU and pooling are fused,
-// activations stay in cache, and one image at a time runs through the whole network. Plain C++, no libtorch type.
+// between its operators. Resolution: the geometry is known at compile time, so convolution, ReLU and pooling are fused
+// and one image at a time runs through them in the first cache; the dense layers take blocks of images, so that their
+// weights are read once for many. Plain C++, no libtorch type.
 #pragma once
 
 #include <cstdint>
@@ -15,8 +16,10 @@ namespace lenet5::kernels {
 // Instruction sets the kernels are compiled for; which of them runs is chosen at run time.
 enum class InstructionSet { baseline, avx2, avx512 };
 
-// What this build and this machine can run, slowest first.
+// What this build and this machine can run, slowest first. The environment's LENET5_INSTRUCTION_SET=baseline|avx2|avx512
+// leaves out what is above it.
 std::vector<InstructionSet> supported_instruction_sets();
+InstructionSet best_instruction_set();
 const char* name(InstructionSet set);
 
 // Threads of the kernels' one pool. Libtorch's count is set beside it by the caller.
@@ -67,10 +70,12 @@ class Trainer {
   // Flat arrays in state-dict order; the moments may be null for a fresh optimiser. `step`: Adam steps already made.
   void import_state(const float* parameters, const float* exp_avg, const float* exp_avg_sq, int64_t step);
   void export_state(float* parameters, float* exp_avg, float* exp_avg_sq, int64_t* step) const;
-  // One step of Adam as torch.optim.Adam (weight decay as L2) over the images images[indices[0]], … of a uint8 set.
+  // One step of Adam as torch.optim.Adam (weight decay as L2) over the images indices[0], indices[1], … of a uint8 set
+  // and their labels labels[indices[0]], … For a given number of threads the same steps give bit-identical weights.
+  // Throws std::invalid_argument for a label outside 0 … classes - 1 or an empty batch, before anything changes.
   StepResult step(const uint8_t* images, int size, const int32_t* labels, const int64_t* indices, int64_t count,
                   const AdamOptions& options);
-  // The mean loss's gradient over a batch, flat in state-dict order; leaves the weights alone.
+  // The mean loss's gradient over a batch, flat in state-dict order; leaves the weights alone. labels[i] is image i's.
   StepResult gradients(const Images& images, const int32_t* labels, float* gradients);
 
  private:

@@ -1,0 +1,15 @@
+// Everything one instruction set offers, as a table. Included by exactly one translation unit for each.
+#pragma once
+
+#include "backward.h"
+#include "convolution.h"
+#include "dense.h"
+
+namespace lenet5::kernels::LENET5_INSTRUCTION_SET_NAMESPACE {
+namespace {
+
+constexpr KernelTable kTable = {prepare,   prepare_windows,   convolve,     dense,       log_softmax, loss, close,
+                                transpose, convolve_backward, dense_update, bias_update, update};
+
+}  // namespace
+}  // namespace lenet5::kernels::LENET5_INSTRUCTION_SET_NAMESPACE

@@ -1,0 +1,112 @@
+// What each instruction set's translation unit offers to the plain code that owns memory and threads.
+#pragma once
+
+#include "geometry.h"
+#include "lenet5_kernels.h"
+
+namespace lenet5::kernels {
+
+// Scratch of one thread while it runs the convolutions of one image at a time; all of it stays in the first caches.
+struct ConvolutionScratch {
+  alignas(64) float row[48];                        // one padded row of pixels
+  alignas(64) float c1_input[kCanvas][6][16];       // [row][column point][pair of conv columns]
+  alignas(64) float s2[kC1][kS2][16];               // even columns in lanes 0..6, odd ones in 8..14
+  alignas(64) int32_t s2_choice[kC1][kS2][16];      // training: 2 × row + column of the maximum in its window
+  alignas(64) float c3_rows[kC1][6][16];            // s2 after the vertical transform, one row of tiles
+  alignas(64) float c3_input[6][6][kC1][8];         // [row point][column point][channel][tile]
+  alignas(64) float c3_sums[6][2][kS4][16];         // [row point][column][tile][channel]
+};
+
+// What the backward pass of one image needs of its forward pass.
+struct ConvolutionTrace {
+  alignas(64) float s2[kS2Size * kC1 + 24];          // [position][channel]
+  alignas(64) uint8_t s2_choice[kS2Size * kC1 + 48]; // same order
+  alignas(64) int32_t s4_choice[kFeatures];          // [position][channel]
+};
+
+// Weights as c3's backward pass reads them: for each choice of a pooling window and each output channel, its kernel laid
+// out over the window of 6×6 positions × 6 channels that one pooled output can see, zero where it does not reach.
+constexpr int kWindow = 224;  // 6 × 6 × 6 = 216, and room to a multiple of 32
+struct WindowWeights {
+  alignas(64) float c3[4][kC3][kWindow];
+};
+
+// Sums over a thread's images, in the order the backward pass makes them; c1's are over raw pixels.
+struct ConvolutionGradients {
+  alignas(64) float c1[kC1][kTaps][8];     // [channel][row tap][column tap, three lanes unused]
+  alignas(64) float c1_bias[16];
+  alignas(64) float c3[kC3][kTaps][32];    // [output channel][row tap][column tap × 6 + input channel, two unused]
+  alignas(64) float c3_bias[kC3];
+};
+
+struct BackwardScratch {
+  alignas(64) float pixels[kCanvas * kCanvas + 64];
+  alignas(64) float s2_gradient[kS2Size * kC1 + 64];  // [position][channel]
+  alignas(64) float gradient_list[kS2Size + 16];
+  alignas(64) int32_t offset_list[kS2Size + 16];
+};
+
+// Adam's constants of one step, in single precision as torch.optim.Adam applies them.
+struct AdamStep {
+  float one_minus_beta1, beta2, one_minus_beta2, inverse_root_correction2, epsilon, step_size, weight_decay;
+};
+
+// Where the gradient of a piece of the packed parameters goes: into `gradients`, or, where that is null, through Adam.
+struct Update {
+  float* parameters;
+  float* exp_avg;
+  float* exp_avg_sq;
+  float* gradients;
+  AdamStep adam;
+};
+
+struct KernelTable {
+  // Folds and transforms the convolutions' packed parameters.
+  void (*prepare)(const float* packed, float mean, float std, ConvolutionWeights*);
+  void (*prepare_windows)(const float* packed, WindowWeights*);
+
+  // One image to 400 features; `trace` may be null.
+  void (*convolve)(const ConvolutionWeights&, const void* pixels, PixelType, int size, ConvolutionScratch&,
+                   float* features, ConvolutionTrace* trace);
+
+  // out[row][0 … panels × 32) = x[row][0 … inputs) · weights + bias, `bias` may be null; ReLU on request.
+  void (*dense)(const float* x, int64_t x_stride, int inputs, const float* weights, const float* bias, int panels,
+                float* out, int64_t out_stride, int64_t rows, bool relu);
+
+  // Row-wise, in place allowed.
+  void (*log_softmax)(const float* logits, int64_t stride, int classes, float* out, int64_t out_stride, int64_t rows);
+
+  // d logits of the mean loss over `batch` images, padded lanes zero; adds to the loss and the count of right answers.
+  void (*loss)(float* logits, int64_t stride, int classes, const int32_t* labels, int64_t rows, int64_t batch,
+               double* loss, int64_t* correct);
+
+  // gradient[i] = 0 where activation[i] is not positive; n a multiple of 32.
+  void (*close)(float* gradient, const float* activation, int64_t n);
+
+  // [panels(outputs)][inputs][32] → [panels(inputs)][outputs][32], for output rows in panel `from` to `to` of the result.
+  void (*transpose)(const float* weights, int inputs, int outputs, float* transposed, int from, int to);
+
+  // Adds one image's gradients of c1 and c3.
+  void (*convolve_backward)(const WindowWeights&, const void* pixels, PixelType, int size, const ConvolutionTrace&,
+                            const float* features, const float* features_gradient, BackwardScratch&,
+                            ConvolutionGradients&);
+
+  // Gradient of inputs `from` to `to` of one panel: Σ_rows x[row][input] × g[row][panel], passed to the update at `offset`.
+  void (*dense_update)(const float* x, int64_t x_stride, const float* g, int64_t g_stride, int64_t rows, int inputs,
+                       int panel, int from, int to, int64_t offset, const Update&);
+  // Σ_rows g[row][0 … n), passed to the update at `offset`; n a multiple of 32.
+  void (*bias_update)(const float* g, int64_t g_stride, int64_t rows, int64_t n, int64_t offset, const Update&);
+  // n given gradients, a multiple of 16, passed to the update at `offset`.
+  void (*update)(const float* gradients, int64_t n, int64_t offset, const Update&);
+};
+
+// The table of an instruction set, or of the best below it that the machine has.
+const KernelTable& table(InstructionSet);
+
+const KernelTable& baseline_table();
+#if defined(__x86_64__)
+const KernelTable& avx2_table();
+const KernelTable& avx512_table();
+#endif
+
+}  // namespace lenet5::kernels

@@ -1,0 +1,141 @@
+// The few vector operations the kernels are written in. Included by one translation unit for each instruction set, which
+// defines LENET5_INSTRUCTION_SET_NAMESPACE first; everything lives in that namespace and has internal linkage, so that the
+// linker can never hand a function compiled for AVX-512 to the baseline.
+#pragma once
+
+#include <cstdint>
+#if defined(__AVX512F__) || defined(__AVX2__) || defined(__SSE2__)
+#include <immintrin.h>
+#elif defined(__ARM_NEON)
+#include <arm_neon.h>
+#endif
+
+#define LENET5_INLINE inline __attribute__((always_inline))
+#if defined(__clang__)
+#define LENET5_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define LENET5_UNROLL _Pragma("GCC unroll 64")
+#endif
+
+namespace lenet5::kernels::LENET5_INSTRUCTION_SET_NAMESPACE {
+namespace {
+
+// kWidth: floats in a vector. kManyRegisters: 32 vector registers instead of 16.
+#if defined(__AVX512F__)
+constexpr int kWidth = 16;
+constexpr bool kManyRegisters = true;
+#elif defined(__AVX2__)
+constexpr int kWidth = 8;
+constexpr bool kManyRegisters = false;
+#elif defined(__ARM_NEON)
+constexpr int kWidth = 4;
+constexpr bool kManyRegisters = true;
+#else
+constexpr int kWidth = 4;
+constexpr bool kManyRegisters = false;
+#endif
+
+typedef float Vector __attribute__((vector_size(4 * kWidth)));
+typedef int32_t IntVector __attribute__((vector_size(4 * kWidth)));
+typedef float UnalignedVector __attribute__((vector_size(4 * kWidth), aligned(4), may_alias));
+typedef int32_t UnalignedIntVector __attribute__((vector_size(4 * kWidth), aligned(4), may_alias));
+
+LENET5_INLINE Vector load(const float* p) { return *reinterpret_cast<const UnalignedVector*>(p); }
+LENET5_INLINE void store(float* p, Vector v) { *reinterpret_cast<UnalignedVector*>(p) = v; }
+LENET5_INLINE IntVector load(const int32_t* p) { return *reinterpret_cast<const UnalignedIntVector*>(p); }
+LENET5_INLINE void store(int32_t* p, IntVector v) { *reinterpret_cast<UnalignedIntVector*>(p) = v; }
+LENET5_INLINE Vector zero() { return Vector{}; }
+
+LENET5_INLINE Vector all(float x) {
+#if defined(__AVX512F__)
+  return _mm512_set1_ps(x);
+#elif defined(__AVX2__)
+  return _mm256_set1_ps(x);
+#elif defined(__SSE2__)
+  return _mm_set1_ps(x);
+#else
+  return Vector{} + x;
+#endif
+}
+
+// a × b + c
+LENET5_INLINE Vector fma(Vector a, Vector b, Vector c) {
+#if defined(__AVX512F__)
+  return _mm512_fmadd_ps(a, b, c);
+#elif defined(__AVX2__)
+  return _mm256_fmadd_ps(a, b, c);
+#elif defined(__ARM_NEON) && defined(__aarch64__)
+  return vfmaq_f32(c, a, b);
+#else
+  return a * b + c;
+#endif
+}
+
+// The larger of each lane; b where either is not a number.
+LENET5_INLINE Vector larger(Vector a, Vector b) {
+#if defined(__AVX512F__)
+  return _mm512_max_ps(a, b);
+#elif defined(__AVX2__)
+  return _mm256_max_ps(a, b);
+#elif defined(__SSE2__)
+  return _mm_max_ps(a, b);
+#else
+  return a > b ? a : b;
+#endif
+}
+
+LENET5_INLINE Vector square_root(Vector a) {
+#if defined(__AVX512F__)
+  return _mm512_sqrt_ps(a);
+#elif defined(__AVX2__)
+  return _mm256_sqrt_ps(a);
+#elif defined(__SSE2__)
+  return _mm_sqrt_ps(a);
+#elif defined(__aarch64__)
+  return vsqrtq_f32(a);
+#else
+  Vector r{};
+  for (int i = 0; i < kWidth; ++i) r[i] = __builtin_sqrtf(a[i]);
+  return r;
+#endif
+}
+
+// Lanes of 32-bit masks (all ones or zero) that choose a or b.
+LENET5_INLINE Vector choose(IntVector mask, Vector a, Vector b) { return mask ? a : b; }
+LENET5_INLINE IntVector choose(IntVector mask, IntVector a, IntVector b) { return mask ? a : b; }
+
+// Zero where `active` is not positive: the derivative of ReLU.
+LENET5_INLINE Vector where_positive(Vector active, Vector v) { return active > zero() ? v : zero(); }
+
+// exp(x) for x ≤ 0, to about one unit in the last place; below -87 it stays at exp(-87), which is 1e-38 and no subnormal.
+// A lane that is not a number stays so.
+LENET5_INLINE Vector exponential(Vector x) {
+  x = larger(all(-87.0f), x);
+  const Vector magic = all(12582912.0f);  // 1.5 × 2^23: adding it rounds to an integer
+  Vector n = fma(x, all(1.44269504088896341f), magic) - magic;
+  Vector r = fma(n, all(-0.693359375f), x);
+  r = fma(n, all(2.12194440e-4f), r);
+  Vector p = all(1.9875691500e-4f);
+  p = fma(p, r, all(1.3981999507e-3f));
+  p = fma(p, r, all(8.3334519073e-3f));
+  p = fma(p, r, all(4.1665795894e-2f));
+  p = fma(p, r, all(1.6666665459e-1f));
+  p = fma(p, r, all(5.0000001201e-1f));
+  p = fma(p, r * r, r) + all(1.0f);
+  const IntVector exponent = __builtin_convertvector(n, IntVector);
+  return p * reinterpret_cast<Vector>((exponent + 127) << 23);
+}
+
+LENET5_INLINE float sum_lanes(Vector v) {
+  float s = 0;
+  for (int i = 0; i < kWidth; ++i) s += v[i];
+  return s;
+}
+LENET5_INLINE float largest_lane(Vector v) {
+  float m = v[0];
+  for (int i = 1; i < kWidth; ++i) m = v[i] > m ? v[i] : m;
+  return m;
+}
+
+}  // namespace
+}  // namespace lenet5::kernels::LENET5_INSTRUCTION_SET_NAMESPACE

@@ -1,0 +1,205 @@
+// Holds the fused kernels of every instruction set to a naive reference in double precision. Needs no libtorch:
+//   cmake -S native/kernels/test -B build/kernels-test && cmake --build build/kernels-test
+//   build/kernels-test/kernels_test
+#include <algorithm>
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <thread>
+
+#include "reference.h"
+
+using namespace lenet5::kernels;
+
+namespace {
+
+int failures = 0;
+
+void check(bool ok, const char* what, const char* set, double value, double limit) {
+  if (!ok) ++failures;
+  std::printf("%s %-9s %-52s %.3g (limit %.3g)\n", ok ? "ok  " : "FAIL", set, what, value, limit);
+}
+
+void check_below(double value, double limit, const char* set, const char* format, int64_t a = 0, int64_t b = 0) {
+  char what[128];
+  std::snprintf(what, sizeof what, format, static_cast<long long>(a), static_cast<long long>(b));
+  check(value <= limit, what, set, value, limit);
+}
+
+double largest_difference(const std::vector<float>& a, const std::vector<double>& b) {
+  double d = 0;
+  for (size_t i = 0; i < a.size(); ++i) d = std::max(d, std::isnan(a[i]) ? 1e30 : std::abs(a[i] - b[i]));
+  return d;
+}
+
+void test_forward(InstructionSet set, int classes, int size, PixelType type, int64_t count) {
+  const auto parameters = random_parameters(classes, 1);
+  const RandomImages images(count, size, type, 2);
+  std::vector<float> out(static_cast<size_t>(count * classes), -1.0f);
+  const Forward forward(parameters.data(), classes, 0.1307f, 0.3081f, set);
+  forward.run(images.view(), out.data());
+  std::vector<double> expected(out.size());
+  for (int64_t i = 0; i < count; ++i) {
+    reference_forward(std::vector<double>(parameters.begin(), parameters.end()), classes, images.padded(i), 0.1307f,
+                      0.3081f, expected.data() + i * classes);
+  }
+  check_below(largest_difference(out, expected), 1e-5, name(set),
+              type == PixelType::uint8 ? "log-probabilities, %lld bytes images of side %lld"
+                                       : "log-probabilities, %lld float images of side %lld",
+              count, size);
+}
+
+void test_gradients(InstructionSet set, int classes, int size, PixelType type, int64_t count) {
+  const auto parameters = random_parameters(classes, 3);
+  const RandomImages images(count, size, type, 4);
+  const auto labels = random_labels(count, classes, 5);
+  Trainer trainer(classes, 0.1307f, 0.3081f, set);
+  trainer.import_state(parameters.data(), nullptr, nullptr, 0);
+  std::vector<float> gradients(parameters.size());
+  const StepResult result = trainer.gradients(images.view(), labels.data(), gradients.data());
+  std::vector<double> expected(parameters.size());
+  const std::vector<double> exact(parameters.begin(), parameters.end());
+  double loss = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    loss += reference_backward(exact, classes, images.padded(i), 0.1307f, 0.3081f, labels[i], 1.0 / count, expected);
+  }
+  check_below(std::abs(loss / count - result.loss), 1e-5, name(set), "loss of a batch of %lld", count);
+  int64_t at = 0;
+  for (const auto& tensor : tensors(classes)) {
+    double norm = 0, difference = 0, largest = 0, largest_off = 0;
+    for (int64_t i = at; i < at + tensor.size; ++i) {
+      const double off = gradients[i] - expected[i];
+      norm += expected[i] * expected[i];
+      difference += std::isnan(off) ? 1e30 : off * off;
+      largest = std::max(largest, std::abs(expected[i]));
+      largest_off = std::max(largest_off, std::abs(off));
+    }
+    at += tensor.size;
+    char what[64];
+    std::snprintf(what, sizeof what, "gradient of %s, batch of %%lld", tensor.name);
+    check_below(std::max(std::sqrt(difference / norm), largest_off / largest), 1e-4, name(set), what, count);
+  }
+}
+
+struct State {
+  std::vector<float> parameters, m, v;
+  int64_t step = 0;
+};
+
+State export_of(const Trainer& trainer, int64_t size) {
+  State s{std::vector<float>(size), std::vector<float>(size), std::vector<float>(size)};
+  trainer.export_state(s.parameters.data(), s.m.data(), s.v.data(), &s.step);
+  return s;
+}
+
+bool same(const State& a, const State& b) {
+  const auto bits = [](const std::vector<float>& x, const std::vector<float>& y) {
+    return std::memcmp(x.data(), y.data(), x.size() * sizeof(float)) == 0;
+  };
+  return bits(a.parameters, b.parameters) && bits(a.m, b.m) && bits(a.v, b.v) && a.step == b.step;
+}
+
+void test_training(InstructionSet set) {
+  constexpr int classes = 10, size = 28, batch = 16, set_size = 200, steps = 100;
+  const AdamOptions options = {1e-3, 0.9, 0.999, 1e-8, 1e-4};
+  const auto initial = random_parameters(classes, 6);
+  const RandomImages images(set_size, size, PixelType::uint8, 7);
+  const auto labels = random_labels(set_size, classes, 8);
+  const auto indices = [&](int step) {
+    std::vector<int64_t> list(batch);
+    for (int i = 0; i < batch; ++i) list[i] = (step * 37 + i * 11) % set_size;
+    return list;
+  };
+  const auto train = [&](Trainer& trainer, int from, int to) {
+    double loss = 0;
+    for (int s = from; s < to; ++s) {
+      loss = trainer.step(images.bytes(), size, labels.data(), indices(s).data(), batch, options).loss;
+    }
+    return loss;
+  };
+
+  Trainer whole(classes, 0.1307f, 0.3081f, set);
+  whole.import_state(initial.data(), nullptr, nullptr, 0);
+  const double loss = train(whole, 0, steps);
+  const State end = export_of(whole, parameter_count(classes));
+
+  std::vector<double> parameters(initial.begin(), initial.end());
+  ReferenceAdam adam(parameters.size());
+  double expected_loss = 0;
+  for (int s = 0; s < steps; ++s) {
+    std::vector<double> gradients(parameters.size());
+    expected_loss = 0;
+    for (const int64_t i : indices(s)) {
+      expected_loss += reference_backward(parameters, classes, images.padded(i), 0.1307f, 0.3081f, labels[i], 1.0 / batch,
+                                          gradients);
+    }
+    expected_loss /= batch;
+    adam.step(parameters, gradients, options);
+  }
+  double moved = 0, off = 0;
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    moved += std::pow(parameters[i] - initial[i], 2);
+    off += std::pow(parameters[i] - end.parameters[i], 2);
+  }
+  check_below(std::sqrt(off / moved), 2e-2, name(set), "distance after 100 steps as a share of the way gone");
+  check_below(std::abs(loss - expected_loss), 1e-3, name(set), "loss after 100 steps");
+
+  Trainer resumed(classes, 0.1307f, 0.3081f, set);
+  resumed.import_state(initial.data(), nullptr, nullptr, 0);
+  train(resumed, 0, 40);
+  const State middle = export_of(resumed, parameter_count(classes));
+  Trainer other(classes, 0.1307f, 0.3081f, set);
+  other.import_state(middle.parameters.data(), middle.m.data(), middle.v.data(), middle.step);
+  check(same(middle, export_of(other, parameter_count(classes))), "export of an import is the same", name(set), 0, 0);
+  train(other, 40, steps);
+  check(same(end, export_of(other, parameter_count(classes))), "a resumed run ends in the same weights", name(set), 0, 0);
+}
+
+void test_concurrency(InstructionSet set) {
+  constexpr int classes = 10;
+  constexpr int64_t count = 100;
+  const auto parameters = random_parameters(classes, 9);
+  const RandomImages images(count, 28, PixelType::uint8, 10);
+  const Forward forward(parameters.data(), classes, 0.1307f, 0.3081f, set);
+  std::vector<float> expected(count * classes);
+  forward.run(images.view(), expected.data());
+  std::atomic<int> wrong{0};
+  std::vector<std::thread> callers;
+  for (int t = 0; t < 4; ++t) {
+    callers.emplace_back([&] {
+      std::vector<float> out(expected.size());
+      for (int round = 0; round < 50; ++round) {
+        forward.run(images.view(), out.data());
+        wrong += std::memcmp(out.data(), expected.data(), out.size() * sizeof(float)) != 0;
+      }
+    });
+  }
+  for (int t = 1; t <= 4; ++t) set_num_threads(t);
+  for (auto& caller : callers) caller.join();
+  set_num_threads(2);
+  check(wrong == 0, "four callers at once while the pool is resized", name(set), wrong, 0);
+}
+
+}  // namespace
+
+int main() {
+  set_num_threads(2);
+  for (const InstructionSet set : supported_instruction_sets()) {
+    for (const int64_t count : {0, 1, 7, 64, 1000}) {
+      test_forward(set, 10, 28, PixelType::uint8, count);
+    }
+    test_forward(set, 10, 28, PixelType::float32, 9);
+    test_forward(set, 10, 32, PixelType::uint8, 9);
+    test_forward(set, 10, 32, PixelType::float32, 9);
+    for (const int classes : {1, 2, 16, 17, 32, 33, 47, 3000}) test_forward(set, classes, 28, PixelType::uint8, 13);
+    for (const int64_t count : {1, 7, 64, 1000}) test_gradients(set, 10, 28, PixelType::uint8, count);
+    test_gradients(set, 10, 32, PixelType::float32, 7);
+    test_gradients(set, 1000, 28, PixelType::float32, 5);
+    test_gradients(set, 47, 32, PixelType::uint8, 5);
+    test_training(set);
+    test_concurrency(set);
+  }
+  std::printf(failures ? "%d checks failed\n" : "all checks passed\n", failures);
+  return failures ? EXIT_FAILURE : EXIT_SUCCESS;
+}
