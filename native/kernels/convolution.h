@@ -99,6 +99,12 @@ LENET5_INLINE void c1_block(const float (*weights)[kTaps][6], const float* bias,
   }
 }
 
+template <bool Trace>
+LENET5_INLINE void c1_layer(const float (*weights)[kTaps][6], const float* bias, ConvolutionScratch& scratch) {
+  constexpr int channels = kManyRegisters ? 2 : 1;
+  for (int c = 0; c < kC1; c += channels) c1_block<channels, Trace>(weights, bias, c, scratch);
+}
+
 // s2 under one row of c3's tiles → Winograd's domain in both dimensions.
 LENET5_INLINE void transform_s2(int tile_row, ConvolutionScratch& scratch) {
   for (int c = 0; c < kC1; ++c) {
@@ -228,8 +234,7 @@ void convolve_image(const ConvolutionWeights& weights, const void* pixels, Pixel
   if (type == PixelType::uint8) transform_pixels(static_cast<const uint8_t*>(pixels), size, scratch);
   else transform_pixels(static_cast<const float*>(pixels), size, scratch);
   const auto* c1 = type == PixelType::uint8 ? weights.c1_bytes : weights.c1_float;
-  constexpr int channels = kManyRegisters ? 2 : 1;
-  for (int c = 0; c < kC1; c += channels) c1_block<channels, Trace>(c1, weights.c1_bias, c, scratch);
+  c1_layer<Trace>(c1, weights.c1_bias, scratch);
   c3_layer<Trace>(weights, scratch, features, Trace ? trace->s4_choice : nullptr);
   if constexpr (Trace) trace_s2(scratch, *trace);
 }

@@ -136,11 +136,14 @@ int main(int argc, char** argv) {
         else forward.run({pixels.data() + at * 784, PixelType::uint8, 28, m.batch}, out.data());
       };
       once(0);
-      const auto begin = Clock::now();
-      int64_t done = 0;
-      do once(done++);
-      while (seconds_since(begin) < 0.03);
-      m.best = std::max(m.best, static_cast<double>(done * m.batch) / seconds_since(begin));
+      // Short windows, best of many: on a machine that others use too, the best is what is reproducible.
+      for (int window = 0; window < 10; ++window) {
+        const auto begin = Clock::now();
+        int64_t done = 0;
+        do once(done++);
+        while (seconds_since(begin) < 0.003);
+        m.best = std::max(m.best, static_cast<double>(done * m.batch) / seconds_since(begin));
+      }
     }
   }
   for (const int threads : {1, 2}) {

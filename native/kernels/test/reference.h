@@ -1,6 +1,7 @@
 // LeNet-5 and Adam written as plainly as they can be, in double precision: what the fused kernels must agree with.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <random>
@@ -44,23 +45,28 @@ inline std::vector<int32_t> random_labels(int64_t count, int classes, uint64_t s
 class RandomImages {
  public:
   RandomImages(int64_t count, int size, lenet5::kernels::PixelType type, uint64_t seed)
-      : size_(size), type_(type), count_(count), bytes_(static_cast<size_t>(count * size * size)) {
-    std::mt19937_64 random(seed);
-    std::uniform_real_distribution<double> at(0.2 * size, 0.8 * size), width(1.0, 4.0);
-    for (int64_t n = 0; n < count; ++n) {
-      for (int blob = 0; blob < 3; ++blob) {
-        const double cx = at(random), cy = at(random), wx = width(random), wy = width(random);
-        for (int y = 0; y < size; ++y) {
-          for (int x = 0; x < size; ++x) {
-            const double d = std::pow((x - cx) / wx, 2) + std::pow((y - cy) / wy, 2);
-            if (d > 2) continue;
-            uint8_t& p = bytes_[static_cast<size_t>((n * size + y) * size + x)];
-            p = static_cast<uint8_t>(std::max<double>(p, 255 - 100 * d - static_cast<double>(random() % 40)));
-          }
+      : size_(size), type_(type), count_(count), bytes_(static_cast<size_t>(count * size * size)), random_(seed) {
+    for (int64_t n = 0; n < count; ++n) draw(n);
+  }
+
+  // Draws image n afresh.
+  void draw(int64_t n) {
+    std::uniform_real_distribution<double> at(0.2 * size_, 0.8 * size_), width(1.0, 4.0);
+    uint8_t* image = bytes_.data() + n * size_ * size_;
+    std::fill_n(image, size_ * size_, uint8_t{0});
+    for (int blob = 0; blob < 3; ++blob) {
+      const double cx = at(random_), cy = at(random_), wx = width(random_), wy = width(random_);
+      for (int y = 0; y < size_; ++y) {
+        for (int x = 0; x < size_; ++x) {
+          const double d = std::pow((x - cx) / wx, 2) + std::pow((y - cy) / wy, 2);
+          if (d > 2) continue;
+          uint8_t& p = image[y * size_ + x];
+          p = static_cast<uint8_t>(std::max<double>(p, 255 - 100 * d - static_cast<double>(random_() % 40)));
         }
       }
     }
-    for (const uint8_t b : bytes_) floats_.push_back(static_cast<float>(b) / 255);
+    floats_.resize(bytes_.size());
+    for (int i = 0; i < size_ * size_; ++i) floats_[n * size_ * size_ + i] = static_cast<float>(image[i]) / 255;
   }
 
   lenet5::kernels::Images view() const {
@@ -87,6 +93,7 @@ class RandomImages {
   int64_t count_;
   std::vector<uint8_t> bytes_;
   std::vector<float> floats_;
+  std::mt19937_64 random_;
 };
 
 // Convolution ('valid'), ReLU and 2×2 max pooling of `in_channels` maps of side `side`.
@@ -96,6 +103,7 @@ struct ReferenceLayer {
   const double* bias;
   std::vector<double> input, output;  // output pooled
   std::vector<int> choice;            // position of each maximum in the map before pooling
+  double margin = 1e300;              // the least by which ReLU or a maximum was decided; exact ties do not count
 
   void forward() {
     const int conv = side - 4, pooled = conv / 2;
@@ -103,7 +111,7 @@ struct ReferenceLayer {
     choice.assign(output.size(), 0);
     for (int n = 0; n < out_channels; ++n) {
       for (int p = 0; p < pooled * pooled; ++p) {
-        double best = -1e300;
+        double best = -1e300, second = -1e300;
         for (int k = 0; k < 4; ++k) {
           const int y = 2 * (p / pooled) + k / 2, x = 2 * (p % pooled) + k % 2;
           double sum = bias[n];
@@ -113,10 +121,15 @@ struct ReferenceLayer {
             }
           }
           if (sum > best) {
+            second = best;
             best = sum;
             choice[n * pooled * pooled + p] = y * conv + x;
+          } else if (sum > second && best - sum > 1e-12) {
+            second = sum;
           }
         }
+        margin = std::min(margin, std::abs(best));
+        if (best > 0 && best - second > 1e-12) margin = std::min(margin, best - second);
         output[n * pooled * pooled + p] = best > 0 ? best : 0;
       }
     }
@@ -147,14 +160,17 @@ struct ReferenceLayer {
 struct ReferenceNetwork {
   ReferenceLayer c1, c3;
   std::vector<double> c5, f6, log_probabilities;
+  double margin = 1e300;
 };
 
-inline std::vector<double> reference_dense(const std::vector<double>& x, const double* w, int outputs, bool relu) {
+inline std::vector<double> reference_dense(const std::vector<double>& x, const double* w, int outputs, bool relu,
+                                           double* margin) {
   const double* bias = w + static_cast<int64_t>(outputs) * x.size();
   std::vector<double> y(static_cast<size_t>(outputs));
   for (int n = 0; n < outputs; ++n) {
     y[n] = bias[n];
     for (size_t k = 0; k < x.size(); ++k) y[n] += w[n * x.size() + k] * x[k];
+    if (relu) *margin = std::min(*margin, std::abs(y[n]));
     if (relu && y[n] < 0) y[n] = 0;
   }
   return y;
@@ -164,13 +180,14 @@ inline ReferenceNetwork reference_network(const std::vector<double>& p, int clas
                                           double mean, double std) {
   for (double& pixel : canvas) pixel = (pixel - mean) / std;
   ReferenceNetwork net;
-  net.c1 = {1, 6, 32, p.data(), p.data() + 150, canvas, {}, {}};
+  net.c1 = {1, 6, 32, p.data(), p.data() + 150, canvas, {}, {}, 1e300};
   net.c1.forward();
-  net.c3 = {6, 16, 14, p.data() + 156, p.data() + 2556, net.c1.output, {}, {}};
+  net.c3 = {6, 16, 14, p.data() + 156, p.data() + 2556, net.c1.output, {}, {}, 1e300};
   net.c3.forward();
-  net.c5 = reference_dense(net.c3.output, p.data() + 2572, 120, true);
-  net.f6 = reference_dense(net.c5, p.data() + 50692, 84, true);
-  net.log_probabilities = reference_dense(net.f6, p.data() + 60856, classes, false);
+  net.c5 = reference_dense(net.c3.output, p.data() + 2572, 120, true, &net.margin);
+  net.f6 = reference_dense(net.c5, p.data() + 50692, 84, true, &net.margin);
+  net.log_probabilities = reference_dense(net.f6, p.data() + 60856, classes, false, &net.margin);
+  net.margin = std::min({net.margin, net.c1.margin, net.c3.margin});
   double largest = net.log_probabilities[0], sum = 0;
   for (const double y : net.log_probabilities) largest = std::max(largest, y);
   for (const double y : net.log_probabilities) sum += std::exp(y - largest);
