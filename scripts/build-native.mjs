@@ -7,8 +7,9 @@
 // LENET5_BUILD_JOBS limits how many files are compiled at once.
 import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync, rmSync, statSync } from "node:fs";
+import { createRequire } from "node:module";
 import { availableParallelism, totalmem } from "node:os";
-import { join, relative, resolve } from "node:path";
+import { dirname, join, relative, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 import {
@@ -24,6 +25,8 @@ import {
   writeStamp,
 } from "./shared.mjs";
 import { compileTypeScript } from "./typescript.mjs";
+
+const require = createRequire(import.meta.url);
 
 // A file that includes libtorch's headers takes 1.5 GB of memory to compile.
 const MEMORY_PER_JOB = 1.5 * 2 ** 30;
@@ -69,10 +72,18 @@ export async function buildNative({ output = join(root, "build"), libtorch, forc
     rmSync(stamp, { force: true });
     forgetOtherToolchain(output, hashOf([], toolchain));
     const parallel = jobs ?? Number(process.env.LENET5_BUILD_JOBS || jobsThatFit());
-    const cmakeJs = join(root, "node_modules", "cmake-js", "bin", "cmake-js");
+    // As a dependency of another package, ours lie in that one's node_modules.
+    const cmakeJs = join(dirname(require.resolve("cmake-js/package.json")), "bin", "cmake-js");
     const common = ["--directory", root, "--out", output, `--CDLENET5_LIBTORCH=${found.root}`];
     await runLogged(process.execPath, [cmakeJs, "build", ...common, "--parallel", String(parallel)], {
       log: join(output, "native.log"),
+    });
+    // A symbol that is missing shows only when the addon is loaded: in a process of its own, which may die of it.
+    const load = "import(process.argv[1]).then((module) => module.loadAddonWithDetails())";
+    const module = pathToFileURL(join(root, "dist/esm/libtorch/load-addon.js")).href;
+    await runLogged(process.execPath, ["--input-type=module", "--eval", load, module], {
+      log: join(output, "load.log"),
+      env: { ...process.env, LENET5_BUILD_DIR: output, LIBTORCH: found.root },
     });
     writeStamp(stamp, hash);
     console.error(`Built ${relative(root, join(output, "Release")) || output} in ${secondsSince(start)}`);

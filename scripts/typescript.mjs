@@ -13,13 +13,19 @@ function currentHash() {
   return hashOf([...sources, ...settings]);
 }
 
+/** True where dist/ is what the sources compile to. */
+export function typeScriptIsCurrent() {
+  return stampIs(stamp, currentHash()) && existsSync(join(root, "dist", "cjs", "package.json"));
+}
+
 /**
  * @param {{ tolerant?: boolean }} options - `tolerant`: type errors do not stop the caller (the compiler writes its
  * output all the same, and the type check of `npm test` reports them)
  * @returns {Promise<boolean>} whether anything had to be compiled
  */
 export async function compileTypeScript({ tolerant = false } = {}) {
-  if (stampIs(stamp, currentHash()) && existsSync(join(root, "dist", "cjs", "package.json"))) return false;
+  if (!existsSync(join(root, "lib"))) return false; // an installed package: dist/ came with it
+  if (typeScriptIsCurrent()) return false;
   return withLock(join(root, "build", "typescript.lock"), async () => {
     const hash = currentHash();
     if (stampIs(stamp, hash)) return false;

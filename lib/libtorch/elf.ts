@@ -33,7 +33,7 @@ export function readElfDynamic(path: string): ElfDynamic | undefined {
       return readSync(file, buffer, 0, length, offset) === length ? buffer : undefined;
     };
     const header = read(0, 64);
-    if (!header || header.readUInt32BE(0) !== 0x7f454c46 || header[4] !== 2 || header[5] !== 1) return undefined;
+    if (header?.readUInt32BE(0) !== 0x7f454c46 || header[4] !== 2 || header[5] !== 1) return undefined;
     const entrySize = header.readUInt16LE(54);
     const entryCount = header.readUInt16LE(56);
     const table = read(Number(header.readBigUInt64LE(32)), entrySize * entryCount);

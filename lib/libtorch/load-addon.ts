@@ -2,7 +2,7 @@
 // finds that libtorch and lets the loader (native/loader/loader.cpp) open both.
 import { existsSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { dirname, join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { packageRoot } from "#package-root";
 import { LeNet5Error } from "../errors.js";
 import { findLibtorch, type LibtorchCandidate } from "./find.js";
@@ -33,7 +33,7 @@ export interface LoadedAddon {
 const CORE_SUFFIX = process.platform === "win32" ? ".dll" : process.platform === "darwin" ? ".dylib" : ".so";
 const BUILD = "Build it with `npx lenet5 install --build` (in a clone: `npm run setup`)";
 
-const require = createRequire(join(packageRoot, "package.json"));
+const requireHere = createRequire(join(packageRoot, "package.json"));
 
 /**
  * Finds the built addon: in `LENET5_BUILD_DIR` if that is set, else where node-gyp-build finds it (`build/Release`,
@@ -59,11 +59,11 @@ export function findBuiltAddon(): BuiltAddon {
 function findLoader(): string {
   const chosen = process.env.LENET5_BUILD_DIR;
   if (chosen) {
-    const loader = join(chosen, "Release", "lenet5_libtorch.node");
+    const loader = resolve(chosen, "Release", "lenet5_libtorch.node");
     if (existsSync(loader)) return loader;
     throw new LeNet5Error("ADDON_NOT_BUILT", `Expected a built addon in ${chosen} (LENET5_BUILD_DIR). ${BUILD}.`);
   }
-  const nodeGypBuild = require("node-gyp-build") as { resolve(directory: string): string };
+  const nodeGypBuild = requireHere("node-gyp-build") as { resolve(directory: string): string };
   try {
     return nodeGypBuild.resolve(packageRoot);
   } catch (cause) {
@@ -79,7 +79,7 @@ export function loadAddonWithDetails(): LoadedAddon {
   const { libraries, cudaLibraries } = candidate.libtorch;
   let loader: { load(core: string, required: string[], optional: string[]): { exports: unknown; skipped: string[] } };
   try {
-    loader = require(built.loader);
+    loader = requireHere(built.loader);
   } catch (cause) {
     throw new LeNet5Error("ADDON_NOT_BUILT", `Cannot load ${built.loader}: ${reasonOf(cause)}. ${BUILD}.`, { cause });
   }

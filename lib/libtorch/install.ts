@@ -1,0 +1,319 @@
+// `lenet5 install`: puts a libtorch into the user's cache folder.
+//
+// The problem: half a gigabyte comes over the network and is unpacked into thousands of files; it may be interrupted at
+// any moment, run twice at once, or run out of disk, and a half-installed libtorch must never be taken for a whole one.
+// The resolution: everything happens in a hidden folder beside the target, under a lock; the finished folder is described
+// as any other libtorch would be, and only then renamed into place. What a killed run left behind is swept by the next.
+import { execFileSync, spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { copyFile, cp, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, statfs, writeFile } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
+import lockfile from "proper-lockfile";
+import { cacheRoot } from "../cache.js";
+import { downloadFile } from "../data/download.js";
+import { isLeNet5Error, LeNet5Error } from "../errors.js";
+import { checkOptionNames } from "../options.js";
+import { describeLibtorch, faultOf, type Libtorch, missingDependencies } from "./describe.js";
+import { installFolder, PINNED_LIBTORCH_VERSION } from "./find.js";
+import { unpackLibtorch, unpackNvidia } from "./unpack.js";
+import { fetchWheels, throwIfAborted } from "./wheels.js";
+
+/** Free bytes that an installation needs: the wheel, what comes out of it, and some air. */
+const NEEDED_BYTES = 1.5e9;
+const NEEDED_BYTES_CUDA = 14e9;
+/** A lock that nobody has refreshed for this long belongs to a process that died. */
+const STALE_LOCK = 30_000;
+const PARTIAL = ".libtorch-partial-";
+
+/** Options of {@link installLibtorch}. */
+export interface InstallOptions {
+  /**
+   * A torch wheel, an official libtorch zip archive, a folder that holds a libtorch, or an http(s) address of a wheel or
+   * an archive, instead of the pinned version from the package index.
+   */
+  from?: string | undefined;
+  /** Keeps the CUDA libraries and fetches what they need. @defaultValue false */
+  cuda?: boolean | undefined;
+  /** Installs again what is there already. @defaultValue false */
+  force?: boolean | undefined;
+  /** Takes Debian's or Ubuntu's `libtorch-dev` through `apt-get` instead. @defaultValue false */
+  apt?: boolean | undefined;
+  /** Called with lines for the user. */
+  log?: ((line: string) => void) | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/** What {@link installLibtorch} did. */
+export interface InstallResult {
+  /** Folder of the libtorch. */
+  folder: string;
+  version: string;
+  /** False where it was there already. */
+  installed: boolean;
+}
+
+/**
+ * Installs libtorch into the cache folder (`LENET5_CACHE_DIR`, else the operating system's place for caches), from where
+ * the package finds it by itself.
+ *
+ * @throws LeNet5Error `LENET5_LIBTORCH_INSTALL_FAILED` with the fix; `LENET5_ABORTED`; nothing half-installed stays
+ */
+export async function installLibtorch(options: InstallOptions = {}): Promise<InstallResult> {
+  checkOptionNames(options, ["from", "cuda", "force", "apt", "log", "signal"], "the options of installLibtorch");
+  const log = options.log ?? (() => {});
+  if (options.apt) return installWithApt(log, options.signal);
+  const pinned = installFolder();
+  if (!options.from && !options.force && isWhole(pinned, options.cuda)) return present(pinned);
+
+  const root = cacheRoot();
+  try {
+    await mkdir(root, { recursive: true });
+    const release = await lock(root, log, options.signal);
+    try {
+      // Another process may have installed it while this one waited.
+      if (!options.from && !options.force && isWhole(pinned, options.cuda)) return present(pinned);
+      return await installInto(root, { ...options, log });
+    } finally {
+      await release().catch(() => {});
+    }
+  } catch (cause) {
+    throwIfAborted(options.signal);
+    if (!isLeNet5Error(cause)) throw installFailed((cause as Error).message, cause);
+    if (cause.code !== "LENET5_LIBTORCH_INSTALL_FAILED") throw cause;
+    throw new LeNet5Error("LIBTORCH_INSTALL_FAILED", `${cause.message}. ${await otherWays()}`, { cause });
+  }
+}
+
+function isWhole(folder: string, cuda: boolean | undefined): boolean {
+  const libtorch = describeLibtorch(folder);
+  return libtorch !== undefined && !faultOf(libtorch) && (!cuda || libtorch.cudaLibraries.length > 0);
+}
+
+function present(folder: string): InstallResult {
+  return { folder, version: describeLibtorch(folder)?.version ?? PINNED_LIBTORCH_VERSION, installed: false };
+}
+
+async function lock(root: string, log: (line: string) => void, signal: AbortSignal | undefined) {
+  for (let told = false; ; ) {
+    throwIfAborted(signal);
+    try {
+      return await lockfile.lock(join(root, "libtorch"), { realpath: false, stale: STALE_LOCK });
+    } catch (error) {
+      if ((error as { code?: string }).code !== "ELOCKED") throw error;
+      if (!told) log("Waiting for another installation to finish");
+      told = true;
+      await new Promise((next) => setTimeout(next, 500));
+    }
+  }
+}
+
+async function installInto(
+  root: string,
+  options: InstallOptions & { log: (line: string) => void },
+): Promise<InstallResult> {
+  for (const name of await readdir(root)) {
+    // The lock is ours, so whoever made these is gone.
+    if (name.startsWith(PARTIAL)) await rm(join(root, name), { recursive: true, force: true });
+  }
+  const { bavail, bsize } = await statfs(root);
+  const needed = options.cuda ? NEEDED_BYTES_CUDA : NEEDED_BYTES;
+  if (bavail * bsize < needed) {
+    const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`;
+    throw installFailed(`${root} has ${gigabytes(bavail * bsize)} free and ${gigabytes(needed)} are needed`);
+  }
+  const work = await mkdtemp(join(root, PARTIAL));
+  try {
+    const made = join(work, "libtorch");
+    await mkdir(made);
+    const source = await fill(made, join(work, "wheels"), options);
+    const libtorch = describeLibtorch(made);
+    if (!libtorch) throw installFailed(`${source} holds no libtorch for ${process.platform}-${process.arch}`);
+    const fault = faultOf(libtorch);
+    if (fault) throw installFailed(`what came from ${source} ${fault}`);
+    const description = {
+      version: libtorch.version,
+      source: basename(source),
+      cuda: libtorch.cudaLibraries.length > 0,
+    };
+    await writeFile(join(made, "lenet5-libtorch.json"), `${JSON.stringify(description, null, 2)}\n`);
+    throwIfAborted(options.signal);
+    const target = installFolder(libtorch.version);
+    if (existsSync(target)) await rename(target, join(work, "replaced"));
+    await rename(made, target);
+    options.log(`Installed libtorch ${libtorch.version} in ${target}`);
+    return { folder: target, version: libtorch.version, installed: true };
+  } finally {
+    await rm(work, { recursive: true, force: true });
+  }
+}
+
+/** Fills a folder with a libtorch; returns what it came from. */
+async function fill(
+  made: string,
+  wheels: string,
+  options: InstallOptions & { log: (line: string) => void },
+): Promise<string> {
+  const { from, cuda, log, signal } = options;
+  if (from && !isAddress(from)) {
+    const path = resolve(from);
+    const entry = await stat(path).catch((cause) => {
+      throw installFailed(`${from} cannot be read (${(cause as Error).message})`, cause);
+    });
+    if (entry.isDirectory()) {
+      await copyLibtorch(path, made, cuda === true);
+      return path;
+    }
+    await unpackAll(path, made, wheels, options);
+    return path;
+  }
+  if (from) {
+    const file = basename(new URL(from).pathname);
+    const target = join(wheels, file);
+    log(`Fetching ${from}`);
+    await downloadFile({
+      urls: [from],
+      target,
+      file,
+      maxBytes: 4 * 2 ** 30,
+      verify: async () => {}, // the archive's own CRCs are checked while it is unpacked
+      connectTimeout: 30_000,
+      stallTimeout: 60_000,
+      signal,
+    }).catch((cause: Error) => {
+      throwIfAborted(signal);
+      throw installFailed(cause.message, cause);
+    });
+    await unpackAll(target, made, wheels, options);
+    return from;
+  }
+  const requirement = `torch==${PINNED_LIBTORCH_VERSION}`;
+  const [wheel] = await fetchWheels([requirement], wheels, { cpuIndex: !cuda, log, signal });
+  if (!wheel) throw installFailed(`no wheel of ${requirement} came`);
+  await unpackAll(wheel, made, wheels, options);
+  return wheel;
+}
+
+async function unpackAll(
+  archive: string,
+  made: string,
+  wheels: string,
+  { cuda, log, signal }: InstallOptions & { log: (line: string) => void },
+): Promise<void> {
+  log(`Unpacking ${basename(archive)}`);
+  const metadata = await unpackLibtorch(archive, made, { cuda, signal });
+  const libtorch = describeLibtorch(made);
+  if (!libtorch) return;
+  if (cuda) {
+    const requirements = cudaRequirements(metadata);
+    if (requirements.length === 0) return;
+    const fetched = await fetchWheels(requirements, join(wheels, "nvidia"), { dependencies: true, log, signal });
+    for (const wheel of fetched) await unpackNvidia(wheel, made, () => true, signal);
+    return;
+  }
+  // PyPI's Linux wheel is the CUDA build, whose CPU library opens these two of NVIDIA's libraries; they need no GPU.
+  const { missing } = libtorch;
+  const version = cudaVersion(metadata);
+  if (missing.length === 0 || !version) return;
+  const suffix = version.startsWith("12.") ? "-cu12" : "";
+  for (const [library, name] of [
+    ["libcudart.", "nvidia-cuda-runtime"],
+    ["libcupti.", "nvidia-cuda-cupti"],
+  ] as const) {
+    const wanted = missing.filter((file) => file.startsWith(library));
+    if (wanted.length === 0) continue;
+    // Their wheels lie where those of torch do, or beside the wheel that was named.
+    const beside = (await readdir(dirname(archive))).filter((file) => file.startsWith(`${name.replaceAll("-", "_")}`));
+    const found = beside.filter((file) => file.endsWith(".whl")).map((file) => join(dirname(archive), file));
+    const folder = join(wheels, name);
+    const fetched =
+      found.length > 0 ? found : await fetchWheels([`${name}${suffix}==${version}.*`], folder, { log, signal });
+    for (const wheel of fetched) await unpackNvidia(wheel, made, (file) => wanted.includes(file), signal);
+  }
+}
+
+/** `13.0` out of a wheel's METADATA, which names CUDA's packages by their versions. */
+function cudaVersion(metadata: string): string | undefined {
+  return /^Requires-Dist: (?:cuda-toolkit\[[^\]]*\]|nvidia-cuda-runtime(?:-cu12)?) *\(?== *(\d+\.\d+)/m.exec(
+    metadata,
+  )?.[1];
+}
+
+/** The requirements on CUDA's packages in a wheel's METADATA, without their markers. */
+function cudaRequirements(metadata: string): string[] {
+  return [...metadata.matchAll(/^Requires-Dist: ((?:cuda-toolkit|nvidia-)[^;\n]*)/gm)].map(([, text]) =>
+    text!.replace(/[ ()]/g, ""),
+  );
+}
+
+/** Copies headers and libraries out of a folder, for example a Python environment's `torch`. */
+async function copyLibtorch(from: string, made: string, cuda: boolean): Promise<void> {
+  const libtorch =
+    describeLibtorch(from) ?? describeLibtorch(join(from, "libtorch")) ?? describeLibtorch(join(from, "torch"));
+  if (!libtorch?.includeDirectory) throw installFailed(`${from} holds no libtorch with include/ and lib/`);
+  if (libtorch.root === "/usr" || libtorch.root === "/usr/local") {
+    throw installFailed(`${from} is the system's own folder; its libtorch is found without an installation`);
+  }
+  if (libtorch.missing.length > 0) throw installFailed(`${from} ${faultOf(libtorch)}`);
+  await cp(libtorch.includeDirectory, join(made, "include"), { recursive: true, dereference: true });
+  await mkdir(join(made, "lib"));
+  for (const name of await readdir(libtorch.libraryDirectory)) {
+    const source = join(libtorch.libraryDirectory, name);
+    const needed = cuda || !/^(lib)?(torch_cuda|c10_cuda|torch_python|shm)/.test(name);
+    if (needed && (await stat(source)).isFile()) await copyFile(source, join(made, "lib", name));
+  }
+  for (const name of ["version.py", "build-version"]) {
+    if (existsSync(join(libtorch.root, name))) await copyFile(join(libtorch.root, name), join(made, name));
+  }
+  const lost = missingDependencies(describeLibtorch(made)?.libraries ?? []);
+  if (lost.length > 0) {
+    throw installFailed(
+      `its libraries need ${lost.join(", ")}, which lie outside ${from}: point LIBTORCH at ${libtorch.root} instead`,
+    );
+  }
+}
+
+async function installWithApt(log: (line: string) => void, signal: AbortSignal | undefined): Promise<InstallResult> {
+  if (!(await hasAptPackage())) throw installFailed("apt-get has no package libtorch-dev here");
+  const args = ["install", "--yes", "--no-install-recommends", "libtorch-dev"];
+  const asRoot = process.getuid?.() === 0;
+  const [command, ...rest] = asRoot ? ["apt-get", ...args] : ["sudo", "apt-get", ...args];
+  log(`Running ${command} ${rest.join(" ")}`);
+  const status = await new Promise((settle) => {
+    const child = spawn(command!, rest, { stdio: ["inherit", 2, 2], ...(signal && { signal }) });
+    child.on("error", (error) => settle(error.message));
+    child.on("close", settle);
+  });
+  throwIfAborted(signal);
+  const libtorch: Libtorch | undefined = describeLibtorch("/usr");
+  if (status !== 0 || !libtorch) throw installFailed(`apt-get ended with ${status}`);
+  return { folder: libtorch.root, version: libtorch.version, installed: true };
+}
+
+async function hasAptPackage(): Promise<boolean> {
+  if (process.platform !== "linux") return false;
+  const distribution = await readFile("/etc/os-release", "utf8").catch(() => "");
+  if (!/^ID(_LIKE)?=.*(debian|ubuntu)/m.test(distribution)) return false;
+  try {
+    execFileSync("apt-cache", ["show", "libtorch-dev"], { stdio: "ignore" });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+async function otherWays(): Promise<string> {
+  const ways = [
+    "`npx lenet5 install --from <wheel, zip, folder or address>`",
+    "LIBTORCH=<a folder with include/ and lib/>",
+  ];
+  if (await hasAptPackage()) ways.unshift("`npx lenet5 install --apt` (apt-get install libtorch-dev)");
+  return `Other ways: ${ways.join(", ")}`;
+}
+
+function isAddress(text: string): boolean {
+  return /^https?:\/\//.test(text);
+}
+
+function installFailed(reason: string, cause?: unknown): LeNet5Error {
+  return new LeNet5Error("LIBTORCH_INSTALL_FAILED", `Expected to install libtorch but ${reason}`, { cause });
+}
