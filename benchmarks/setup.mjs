@@ -4,9 +4,8 @@
 //
 // A peer that cannot be had is no failure of the others: the step says why, and `npm run bench` names it as absent.
 import { spawn } from "node:child_process";
-import { createWriteStream } from "node:fs";
+import { createWriteStream, existsSync } from "node:fs";
 import { lstat, mkdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
-import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { nativePeers, nodePeers, peers, pythonExecutable, pythonPeers, systems } from "./runner/paths.mjs";
 

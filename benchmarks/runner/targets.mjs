@@ -1,0 +1,118 @@
+// What the package promises against its peers, and the comparison of a result file with it.
+import { quartiles } from "./statistics.mjs";
+
+/** Multiply-adds of one forward pass: c1, c3, c5, f6, output. */
+export const MULTIPLY_ADDS = 6 * 28 * 28 * 25 + 16 * 10 * 10 * 150 + 120 * 400 + 84 * 120 + 10 * 84;
+
+const OURS = "lenet5-fused";
+
+/** The result of one suite, system and batch, or undefined. */
+export function find(result, suite, system, batch) {
+  return result.results.find(
+    (row) => row.suite === suite && row.system === system && (batch === undefined || row.batch === batch),
+  );
+}
+
+function better(rows, key) {
+  return rows.filter((row) => row?.[key] > 0).sort((a, b) => b[key] - a[key])[0];
+}
+
+/** The quartiles of the ratios round by round: both were measured within the same seconds. */
+function pairedSpread(ours, peer, key) {
+  const [mine, others] = [ours.rounds?.[key] ?? [], peer.rounds?.[key] ?? []];
+  const pairs = mine.slice(0, others.length).map((value, index) => value / others[index]);
+  return pairs.length > 1 ? quartiles(pairs) : null;
+}
+
+function rate(result, what, suite, batch, peers, target) {
+  const ours = find(result, suite, OURS, batch);
+  const peer = better(
+    peers.map((name) => find(result, suite, name, batch)),
+    "imagesPerSecond",
+  );
+  const common = { what, ours: ours?.imagesPerSecond ?? null, unit: "images/s", target };
+  if (ours === undefined || peer === undefined) {
+    const theirs = peer?.imagesPerSecond ?? null;
+    return { ...common, peer: peer?.system ?? peers.join(", "), theirs, ratio: null, reached: null };
+  }
+  // A wrong answer is no measurement.
+  const honest = ours.correct !== false && peer.correct !== false;
+  const ratio = honest ? ours.imagesPerSecond / peer.imagesPerSecond : null;
+  return {
+    ...common,
+    peer: peer.system,
+    theirs: peer.imagesPerSecond,
+    ratio,
+    spread: pairedSpread(ours, peer, "imagesPerSecond"),
+    reached: honest && ratio >= target,
+  };
+}
+
+/**
+ * Every promise as a row: `ratio` of the medians, the `target` it must reach, `reached` (null: not measured). Rows
+ * whose suite is not in the result are left out.
+ */
+export function compare(result) {
+  const has = (suite) => result.results.some((row) => row.suite === suite);
+  const rows = [];
+  if (has("inference")) {
+    const batches = [...new Set(result.results.filter((row) => row.suite === "inference").map((row) => row.batch))];
+    for (const batch of batches)
+      rows.push(rate(result, `inference, batch ${batch}`, "inference", batch, ["onnxruntime-node"], 2.5));
+    rows.push(rate(result, "inference, batch 1", "inference", 1, ["pytorch", "pytorch-optimized"], 15));
+    rows.push(rate(result, "inference, batch 1", "inference", 1, ["tensorflow"], 15));
+    rows.push(
+      rate(result, "inference, batch 256", "inference", 256, ["pytorch", "pytorch-optimized", "tensorflow"], 2.5),
+    );
+  }
+  if (has("training")) {
+    for (const [peer, target] of [
+      ["pytorch", 5],
+      ["tensorflow", 8],
+      ["tfjs-node", 20],
+    ]) {
+      rows.push(rate(result, "training, batch 64", "training", 64, [peer], target));
+    }
+    const ours = find(result, "training", OURS);
+    const peer = find(result, "training", "pytorch");
+    const ratio = ours?.secondsTo99 && peer?.secondsTo99 ? peer.secondsTo99 / ours.secondsTo99 : null;
+    rows.push({
+      what: "time to 99 %",
+      ours: ours?.secondsTo99 ?? null,
+      peer: "pytorch",
+      theirs: peer?.secondsTo99 ?? null,
+      unit: "s",
+      ratio,
+      target: 5,
+      reached: ratio === null ? null : ratio >= 5,
+    });
+    const seconds = ours?.secondsTo99 ? ours.secondsOfTraining : null;
+    rows.push({
+      what: "seconds of training to 99 %",
+      ours: seconds,
+      peer: "3 seconds",
+      theirs: 3,
+      unit: "s",
+      ratio: seconds === null ? null : 3 / seconds,
+      target: 1,
+      reached: seconds === null ? null : seconds < 3,
+    });
+  }
+  const peak = result.environment.fmaPeak?.multiplyAddsPerSecond;
+  const full = find(result, "inference", OURS, 256);
+  if (has("inference")) {
+    const possible = peak > 0 ? peak / MULTIPLY_ADDS : null;
+    const share = full && possible ? full.imagesPerSecond / possible : null;
+    rows.push({
+      what: "share of the multiply-add peak, batch 256",
+      ours: full?.imagesPerSecond ?? null,
+      peer: "peak",
+      theirs: possible,
+      unit: "images/s",
+      ratio: share,
+      target: 0.35,
+      reached: share === null ? null : share >= 0.35,
+    });
+  }
+  return rows;
+}

@@ -1,0 +1,81 @@
+// This package, through its public entry, as a user calls it. The argument names the engine: fused or libtorch.
+import { readFile } from "node:fs/promises";
+import { packageEntry } from "../runner/paths.mjs";
+import { say, serve } from "./shared/protocol.mjs";
+
+const engine = process.argv[2];
+const { LeNet5, mnist, setNumThreads } = await import(packageEntry);
+const { version } = JSON.parse(await readFile(new URL("../../package.json", import.meta.url), "utf8"));
+
+let model;
+let training;
+
+serve({
+  versions: { "lenet5-libtorch": version },
+
+  async load({ torchscript }, threads) {
+    setNumThreads(threads);
+    model = await LeNet5.load(torchscript, { device: "cpu", engine });
+    if (model.engine !== engine) throw new Error(`the engine is ${model.engine}, not ${engine}`);
+  },
+
+  prepare(images, batch) {
+    const size = batch * 784;
+    const output = new Float32Array(batch * 10);
+    const batchOf = (index) => images.subarray(index * size, (index + 1) * size);
+    return {
+      settings: `predictSync with an output of the caller's, ${model.instructionSet ?? engine}`,
+      call: (index) => model.predictSync(batchOf(index), { output }),
+      labels: ({ labels }) => Array.from(labels),
+      concurrent: (index) => model.predict(batchOf(index)),
+    };
+  },
+
+  async train(directory, batch, seconds) {
+    training ??= {
+      data: (await mnist.load({ directory, download: false })).train,
+      model: new LeNet5({ seed: 0, device: "cpu", engine, normalization: { mean: 0.1307, std: 0.3081 } }),
+    };
+    // From the first progress to the last: the images between the two, whatever the package itself reports.
+    let first;
+    let last;
+    const controller = new AbortController();
+    try {
+      for await (const event of training.model.fit(training.data, {
+        epochs: 100,
+        batchSize: batch,
+        learningRate: 1e-3,
+        progressInterval: 0.02,
+        signal: controller.signal,
+      })) {
+        if (event.type !== "progress") continue;
+        last = { at: performance.now(), step: (event.epoch - 1) * event.steps + event.step };
+        first ??= last;
+        if (last.at - first.at >= seconds * 1000) controller.abort();
+      }
+    } catch (error) {
+      if (error.code !== "LENET5_ABORTED") throw error;
+    }
+    // A whole epoch's last batch may be short by a few images: 32 of 60,000.
+    return { images: (last.step - first.step) * batch, seconds: (last.at - first.at) / 1000 };
+  },
+
+  async fit(directory, recipe) {
+    const { train, test } = await mnist.load({ directory, download: false });
+    const { seed, epochs, batchSize, learningRate } = recipe;
+    const fresh = new LeNet5({ seed, device: "cpu", engine });
+    let trainingSeconds = 0;
+    for await (const event of fresh.fit(train, {
+      epochs,
+      batchSize,
+      learningRate,
+      schedule: "one-cycle",
+      validation: test,
+    })) {
+      if (event.type !== "epoch") continue;
+      trainingSeconds += event.seconds;
+      say({ event: "evaluation", epoch: event.epoch, accuracy: event.validation.accuracy, trainingSeconds });
+    }
+    return { trainingSeconds };
+  },
+});
