@@ -63,7 +63,7 @@ export async function downloadFile(request: DownloadRequest): Promise<string> {
   const reasons = failures.length === 0 ? "no mirror was given" : failures.join("; ");
   throw new LeNet5Error(
     "DATA_DOWNLOAD_FAILED",
-    `Expected one mirror to deliver ${request.file} but received ${reasons}`,
+    `Expected one mirror that delivers for ${request.file} but received ${reasons}`,
   );
 }
 

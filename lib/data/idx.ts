@@ -189,7 +189,7 @@ async function readPath(path: string): Promise<Uint8Array> {
     if (error instanceof LeNet5Error) throw error;
     throw new LeNet5Error(
       "DATA_NOT_FOUND",
-      `Expected an IDX file at ${path} but received ${(error as Error).message}`,
+      `Expected an IDX file for ${path} but received ${(error as Error).message}`,
       {
         cause: error,
       },

@@ -85,7 +85,7 @@ async function classesOf(root: string): Promise<string[]> {
   try {
     entries = await readdir(root);
   } catch (error) {
-    const message = `Expected a folder with one sub-folder a class at ${root} but received ${(error as Error).message}`;
+    const message = `Expected a folder with one sub-folder a class for ${root} but received ${(error as Error).message}`;
     throw new LeNet5Error("DATA_NOT_FOUND", message, { cause: error });
   }
   const names: string[] = [];

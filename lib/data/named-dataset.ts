@@ -253,7 +253,7 @@ async function lockFolder(folder: string, signal: AbortSignal | undefined): Prom
     }
   } catch (error) {
     if (isLeNet5Error(error)) throw error;
-    const message = `Expected to write to the cache ${folder} but received ${(error as Error).message}`;
+    const message = `Expected a folder that can be written for the cache ${folder} but received ${(error as Error).message}`;
     throw new LeNet5Error("DATA_DOWNLOAD_FAILED", message, { cause: error });
   }
 }
