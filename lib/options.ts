@@ -45,7 +45,7 @@ export function oneOf<const T extends string>(value: unknown, where: string, wor
 }
 
 /** The known name within two edits, if there is one. */
-function nearest(name: string, known: readonly string[]): string | undefined {
+export function nearest(name: string, known: readonly string[]): string | undefined {
   let best: string | undefined;
   let bestDistance = 3;
   for (const candidate of known) {

@@ -1,0 +1,49 @@
+// The frame of every command: its action gets typed options and an Output, and whatever it throws becomes a message and
+// an exit status.
+import type { Command } from "commander";
+import { reportFailure } from "./failure.js";
+import { Output } from "./output.js";
+
+/** What an action is called with. */
+export interface Call<Options> {
+  /** Values of the options, checked. */
+  options: Options;
+  /** Arguments that are not options, in order. */
+  operands: string[];
+  output: Output;
+}
+
+/** Sets what a command does. Without a returned status a command that does not throw succeeds. */
+export function perform<Options>(
+  command: Command,
+  action: (call: Call<Options>) => Promise<number> | Promise<void>,
+): void {
+  command.action(async () => {
+    const options = command.optsWithGlobals() as Options & { json?: boolean };
+    const output = new Output(options.json === true);
+    try {
+      // The status is set and the process left to end by itself: what is still being written gets written.
+      process.exitCode = (await action({ options, operands: command.args, output })) ?? 0;
+    } catch (error) {
+      process.exitCode = reportFailure(error, output.json, partialResultOf(error));
+    }
+  });
+}
+
+const partialResults = new WeakMap<object, object>();
+
+/** Attaches what a command did find out to the error with which it ends; `--json` shows both. */
+export function withPartialResult<E extends Error>(error: E, result: object): E {
+  partialResults.set(error, result);
+  return error;
+}
+
+function partialResultOf(error: unknown): object | undefined {
+  return typeof error === "object" && error !== null ? partialResults.get(error) : undefined;
+}
+
+/** Examples below a command's help. */
+export function addExamples(command: Command, ...examples: string[]): void {
+  const heading = examples.length === 1 ? "Example:" : "Examples:";
+  command.addHelpText("after", `\n${heading}\n${examples.map((example) => `  $ ${example}`).join("\n")}`);
+}

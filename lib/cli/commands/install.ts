@@ -1,0 +1,83 @@
+// `lenet5 install`
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { join } from "node:path";
+import { type Command, Option } from "commander";
+import { packageRoot } from "#package-root";
+import { LeNet5Error } from "../../errors.js";
+import { addExamples, perform } from "../command.js";
+import { interruptible } from "../interrupt.js";
+import { addJsonOption, textOption } from "../options.js";
+import type { Output } from "../output.js";
+
+interface InstallOptions {
+  from?: string;
+  cuda?: boolean;
+  apt?: boolean;
+  force?: boolean;
+  build?: boolean;
+}
+
+/** Adds the command. */
+export function installCommand(program: Command): void {
+  const command = program
+    .command("install")
+    .description(
+      "Install a libtorch into the user's cache, where this package finds it, and build the addon where none fits.",
+    )
+    .addOption(
+      textOption(
+        "--from <source>",
+        "a torch wheel, a libtorch zip, a folder or an address of these, in place of the package index",
+      ),
+    )
+    .option("--cuda", "keep the CUDA libraries and fetch what they need")
+    .addOption(new Option("--apt", "install Debian's or Ubuntu's libtorch-dev instead").conflicts(["from", "cuda"]))
+    .option("--force", "install again what is there already")
+    .option("--build", "build the addon for this libtorch, even where one is there");
+  addJsonOption(command);
+  addExamples(command, "lenet5 install", "lenet5 install --from torch-2.13.0-cp311-cp311-manylinux_2_28_x86_64.whl");
+  perform<InstallOptions>(command, async ({ options, output }) => {
+    const { installLibtorch } = await import("../../libtorch/install.js");
+    const { from, cuda, apt, force } = options;
+    const log = (line: string): void => output.log(line);
+    await interruptible(
+      () => log("\nStopping; nothing half-installed stays."),
+      async (signal) => {
+        const result = await installLibtorch({ from, cuda, apt, force, signal, log });
+        output.print(
+          `libtorch ${result.version} ${result.installed ? "installed" : "is there already"}: ${result.folder}`,
+        );
+        const build = options.build === true || !(await addonFits());
+        if (build) await buildAddon(output, signal);
+        output.finish({ ...result, built: build });
+      },
+    );
+  });
+}
+
+/** Whether there is a built addon, and a libtorch that it runs with. */
+async function addonFits(): Promise<boolean> {
+  const { findBuiltAddon } = await import("../../libtorch/load-addon.js");
+  const { findLibtorch } = await import("../../libtorch/find.js");
+  try {
+    const { libtorchVersion, cxx11Abi } = findBuiltAddon();
+    findLibtorch({ built: { version: libtorchVersion, cxx11Abi } });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Compiles the addon; what the compiler says goes to stderr. */
+async function buildAddon(output: Output, signal: AbortSignal): Promise<void> {
+  const script = join(packageRoot, "scripts", "build-native.mjs");
+  output.log("Building the addon; this takes a few minutes.");
+  const child = spawn(process.execPath, [script], { stdio: ["ignore", 2, 2], signal });
+  const [status] = (await once(child, "exit")) as [number | null];
+  if (status === 0) return;
+  throw new LeNet5Error(
+    "ADDON_NOT_BUILT",
+    `Expected the build to end with status 0 for ${script} but received ${status}`,
+  );
+}

@@ -1,0 +1,125 @@
+// What a command writes and where: results on stdout, everything else on stderr, `--json` one object at the end of stdout.
+import { Presets, SingleBar } from "cli-progress";
+import Table from "cli-table3";
+
+/** Milliseconds between two progress lines where stderr is no terminal. */
+const PLAIN_INTERVAL = 5_000;
+
+/** The writing side of one command. */
+export class Output {
+  /** @param json - whether the caller wants one JSON object and no prose on stdout */
+  constructor(readonly json: boolean) {}
+
+  /** A result for people, on stdout; nothing with `--json`. */
+  print(text: string): void {
+    if (!this.json) process.stdout.write(`${text}\n`);
+  }
+
+  /** Raw text for stdout, whatever the options say: for results that are files themselves. */
+  raw(text: string): void {
+    process.stdout.write(text);
+  }
+
+  /** The result for machines: the last line of stdout with `--json`, else nothing. */
+  finish(result: object): void {
+    if (this.json) process.stdout.write(`${JSON.stringify(result)}\n`);
+  }
+
+  /** A line of the log, on stderr. */
+  log(text: string): void {
+    process.stderr.write(`${text}\n`);
+  }
+
+  /** Begins a progress display on stderr. */
+  progress(title: string, total: number): Progress {
+    return process.stderr.isTTY ? new BarProgress(title, total) : new PlainProgress(title, total);
+  }
+}
+
+/** A display of work under way. */
+export interface Progress {
+  /** @param value - how much of the total is done; `note` is shown behind it */
+  update(value: number, note?: string): void;
+  /** Removes the display. A second call does nothing. */
+  stop(): void;
+}
+
+class BarProgress implements Progress {
+  readonly #bar: SingleBar;
+  #running = true;
+
+  constructor(title: string, total: number) {
+    const format = `${title} {bar} {percentage} % {note}`;
+    // gracefulExit would put the library's own SIGINT handler before ours.
+    const options = {
+      format,
+      stream: process.stderr,
+      gracefulExit: false,
+      clearOnComplete: true,
+      fps: 15,
+      barsize: 30,
+    };
+    this.#bar = new SingleBar(options, Presets.shades_classic);
+    this.#bar.start(Math.max(total, 1), 0, { note: "" });
+  }
+
+  update(value: number, note = ""): void {
+    if (this.#running) this.#bar.update(value, { note });
+  }
+
+  stop(): void {
+    if (this.#running) this.#bar.stop();
+    this.#running = false;
+  }
+}
+
+class PlainProgress implements Progress {
+  #last = Date.now();
+
+  constructor(
+    readonly title: string,
+    readonly total: number,
+  ) {}
+
+  update(value: number, note = ""): void {
+    if (Date.now() - this.#last < PLAIN_INTERVAL) return;
+    this.#last = Date.now();
+    const share = Math.floor((100 * value) / Math.max(this.total, 1));
+    process.stderr.write(`${this.title} ${share} % ${note}\n`);
+  }
+
+  stop(): void {}
+}
+
+/** Whether text for people on stdout may carry colours: a terminal, and no `NO_COLOR` (https://no-color.org). */
+export function colours(): boolean {
+  return process.stdout.isTTY === true && !process.env.NO_COLOR;
+}
+
+/** A table for people: the first column flush left, the others right. */
+export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const built = new Table({
+    head: [...head],
+    colAligns: head.map((_, i) => (i === 0 ? "left" : "right")),
+    style: { head: colours() ? ["bold"] : [], border: colours() ? ["grey"] : [], compact: true },
+  });
+  for (const row of rows) built.push([...row]);
+  return built.toString();
+}
+
+/** `0.98912` → `98.91 %`. */
+export function percent(share: number): string {
+  return `${(100 * share).toFixed(2)} %`;
+}
+
+/** A whole number with thousands separated: `61,706`. */
+export function grouped(value: number): string {
+  return Math.round(value).toLocaleString("en-US");
+}
+
+/** A size in bytes for people: `241 KiB`. */
+export function fileSize(bytes: number): string {
+  if (bytes < 1024) return `${bytes} bytes`;
+  const mebibytes = bytes / 2 ** 20;
+  return mebibytes < 1 ? `${Math.round(bytes / 1024)} KiB` : `${mebibytes.toFixed(1)} MiB`;
+}

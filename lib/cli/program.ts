@@ -1,0 +1,35 @@
+// The command line's table of contents.
+import { Command } from "commander";
+import { dataCommand } from "./commands/data.js";
+import { doctorCommand } from "./commands/doctor.js";
+import { evaluateCommand } from "./commands/evaluate.js";
+import { exportCommand } from "./commands/export.js";
+import { installCommand } from "./commands/install.js";
+import { predictCommand } from "./commands/predict.js";
+import { trainCommand } from "./commands/train.js";
+
+/** Builds the whole `lenet5` command line. */
+export function createProgram(version: string): Command {
+  const program = new Command("lenet5")
+    .description("Train LeNet-5 on libtorch, run it, and take it to other tools.")
+    .version(version, "-V, --version", "print the version")
+    .helpOption("-h, --help", "show help")
+    .exitOverride()
+    // Errors are written in one shape by failure.ts; commander's own wording is its raw material.
+    .configureOutput({ writeErr: () => {} })
+    .configureHelp({ helpWidth: 110 })
+    .addHelpText(
+      "after",
+      `
+Results go to stdout, progress and logs to stderr. Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+Options that show (env: …) take their default from that environment variable.`,
+    );
+  trainCommand(program);
+  evaluateCommand(program);
+  predictCommand(program);
+  exportCommand(program);
+  dataCommand(program);
+  installCommand(program);
+  doctorCommand(program);
+  return program;
+}
