@@ -53,6 +53,12 @@ export const DIGIT_STROKES: readonly (readonly DigitVariant[])[] = [
     },
     // round
     { weight: 2, width: 1.5, strokes: [[5, 1, 2, 2.6, 0.6, 7, 2, 11.4, 5, 13, 8, 11.4, 9.4, 7, 8, 2.6, 5, 1]] },
+    // begun inside, the end runs past the start
+    {
+      weight: 1,
+      width: 1.2,
+      strokes: [[5.4, 2.2, 3, 1.6, 1.2, 5, 1, 9.6, 3, 13.4, 6, 13.6, 8.6, 10.2, 8.8, 5.2, 7, 1.2, 4.4, 0.4, 2.6, 2]],
+    },
   ],
   // 1
   [
@@ -141,6 +147,28 @@ export const DIGIT_STROKES: readonly (readonly DigitVariant[])[] = [
         [1.4, 3.2, 3.6, 0.6, 6.6, 0.6, 8.2, 2.8, 7.2, 6.4, 4.4, 10, 1, 13, 1, 13, 3.2, 12, 6, 12.8, 8, 13.8, 10, 12.4],
       ],
     },
+    // large loop at the foot that swings far right
+    {
+      weight: 2,
+      width: 1.45,
+      strokes: [[2.6, 2, 4.4, 0.4, 6.4, 1, 6.6, 4, 5, 8, 2.6, 11.8, 0.8, 11.6, 1.4, 9.8, 4, 10.2, 7, 12.4, 10, 13.4]],
+    },
+    // round and closed below, like a script letter
+    {
+      weight: 1.5,
+      width: 1.1,
+      strokes: [
+        [1.6, 2.6, 3.6, 0.4, 6.6, 0.6, 8, 3.4, 7.4, 7.6, 5, 11.4, 2.2, 12.8, 1, 11, 2.6, 9.4, 5.2, 10.6, 7, 13, 9, 14],
+      ],
+    },
+    // tall stem, short hook, straight foot
+    { weight: 1.2, width: 1.2, strokes: [[3, 1.4, 5, 0.2, 5.8, 2, 4.6, 6.4, 2, 12.2, 2, 12.2, 5, 12.4, 9.4, 13]] },
+    // small hook, long wavy foot
+    {
+      weight: 1.2,
+      width: 1.5,
+      strokes: [[1, 4, 3, 2, 6, 1.6, 7.4, 3.4, 5.6, 6.6, 2.6, 9.6, 0.2, 11.6, 0.2, 11.6, 3, 11, 6, 12.2, 10, 12]],
+    },
   ],
   // 3
   [
@@ -200,6 +228,22 @@ export const DIGIT_STROKES: readonly (readonly DigitVariant[])[] = [
           0.8, 2.6, 3, 0.6, 6.6, 0.2, 8.6, 2.2, 7.4, 5.4, 4, 7.4, 4, 7.4, 6.8, 7.8, 8.4, 10, 7.6, 12.6, 5, 13.8, 1.6,
           13.4,
         ],
+      ],
+    },
+    // long tail to the left
+    {
+      weight: 1.2,
+      width: 1.1,
+      strokes: [
+        [2.4, 1.4, 4.8, 0.2, 7.2, 1.4, 6.4, 4, 4.2, 5.8, 4.2, 5.8, 6.8, 6.6, 7.8, 9, 6.4, 12, 3.4, 13.6, 0.2, 13.8],
+      ],
+    },
+    // pointed upper bow like a Z
+    {
+      weight: 1,
+      width: 1.15,
+      strokes: [
+        [1.6, 1.2, 4.8, 0.8, 8, 1.2, 8, 1.2, 5.8, 3.6, 3.4, 5.6, 3.4, 5.6, 6.8, 6.6, 8.2, 9, 7, 12, 4, 13.6, 1, 14],
       ],
     },
   ],
@@ -271,6 +315,24 @@ export const DIGIT_STROKES: readonly (readonly DigitVariant[])[] = [
         [7.8, 0.2, 7.2, 5, 6.6, 9.6, 6.2, 14],
       ],
     },
+    // bar rises steeply
+    {
+      weight: 1.2,
+      width: 1.15,
+      strokes: [
+        [2.4, 1, 1.6, 4.4, 1.2, 8, 1.2, 8, 4.4, 6.8, 8.6, 5],
+        [7.6, 0.4, 7, 5, 6.2, 9.6, 5.6, 14],
+      ],
+    },
+    // square bow
+    {
+      weight: 1,
+      width: 1.25,
+      strokes: [
+        [1.2, 0.4, 1, 3.4, 1, 6.6, 1, 6.6, 4.4, 6.6, 8.2, 6.4],
+        [8.2, 0, 8.1, 4.7, 8, 9.3, 8, 14],
+      ],
+    },
   ],
   // 5
   [
@@ -337,6 +399,25 @@ export const DIGIT_STROKES: readonly (readonly DigitVariant[])[] = [
         [8, 0.4, 5.4, 0.6, 3, 1, 3, 1, 2.6, 3.4, 2.2, 5.8, 5, 6, 7.6, 7.8, 8, 10.8, 6, 13.6, 3, 13.6, 1.8, 12, 3, 11],
       ],
     },
+    // leaning, its bar far to the right and its bow small
+    {
+      weight: 1.5,
+      width: 1.35,
+      strokes: [
+        [9.8, 0.6, 7, 1.2, 4.4, 1.6, 4.4, 1.6, 3.6, 4, 3, 6.2, 3, 6.2, 5.4, 6.6, 6.4, 8.6, 5.4, 11.2, 3, 13, 0.2, 13.4],
+      ],
+    },
+    // tall bow that nearly closes
+    {
+      weight: 1,
+      width: 1.05,
+      strokes: [
+        [
+          7.6, 0.4, 4.8, 0.6, 2.4, 1, 2.4, 1, 2.2, 3, 1.8, 5, 1.8, 5, 5, 4.6, 7.8, 6.6, 8.4, 10, 6.4, 13.2, 3.4, 13.8,
+          1.4, 12, 1.8, 10.4,
+        ],
+      ],
+    },
   ],
   // 6
   [
@@ -390,6 +471,18 @@ export const DIGIT_STROKES: readonly (readonly DigitVariant[])[] = [
       width: 1.15,
       strokes: [[4.4, 0, 2.4, 3.4, 1.2, 7.6, 1.6, 11.8, 4.2, 14, 7.6, 13, 9.2, 9.8, 8, 6.8, 5, 6.2, 2.4, 8, 1.4, 10]],
     },
+    // lying: stem long and flat
+    {
+      weight: 1,
+      width: 1.4,
+      strokes: [[8.8, 1, 5.4, 3, 2.4, 6.4, 1, 10.2, 2.6, 13.2, 5.8, 13.4, 8, 11.4, 7.4, 9.2, 4.8, 9.2, 2.4, 11.2]],
+    },
+    // open bow
+    {
+      weight: 1,
+      width: 1.05,
+      strokes: [[4.4, 0, 2.4, 4, 1.2, 8.4, 2, 12.4, 4.8, 13.9, 7.6, 12.2, 8.6, 9, 7.4, 6.8, 5.6, 7.6]],
+    },
   ],
   // 7
   [
@@ -428,6 +521,19 @@ export const DIGIT_STROKES: readonly (readonly DigitVariant[])[] = [
     { weight: 1.5, width: 1.2, strokes: [[0.8, 3.8, 2, 2, 5, 1.6, 8.6, 1, 8.6, 1, 6.8, 5.2, 5, 9.6, 3.6, 14]] },
     // a short bar that rises into the corner
     { weight: 1.5, width: 1, strokes: [[2, 3.8, 4.2, 2.4, 7.8, 0.2, 7.8, 0.2, 7.2, 5, 6.2, 9.6, 5.6, 14]] },
+    // arch: hook, round top, straight stem
+    { weight: 1.5, width: 1, strokes: [[1.4, 4.6, 1.6, 2, 3.6, 0.6, 6.6, 0.4, 8.2, 2, 7.8, 6, 7, 10, 6.4, 14]] },
+    // hooked bar, crossed stem
+    {
+      weight: 0.8,
+      width: 1.15,
+      strokes: [
+        [1.2, 3.2, 1.4, 1.2, 1.4, 1.2, 5, 1.2, 8.8, 0.6, 8.8, 0.6, 7, 5, 5.4, 9.4, 4.4, 14],
+        [2.2, 8, 5.4, 7.4, 9, 6.8],
+      ],
+    },
+    // stem bent towards the left
+    { weight: 1.2, width: 1.15, strokes: [[0.8, 1.6, 4.4, 1, 8.4, 1, 8.4, 1, 7.8, 5, 6.2, 9.6, 3, 14]] },
   ],
   // 8
   [
@@ -500,6 +606,28 @@ export const DIGIT_STROKES: readonly (readonly DigitVariant[])[] = [
         ],
       ],
     },
+    // begun with a long stroke from the upper right
+    {
+      weight: 2,
+      width: 1.25,
+      strokes: [
+        [
+          9.6, 1, 6.6, 0.8, 3.6, 1, 2.4, 3.2, 4, 5.6, 6.4, 7.8, 7, 11, 5, 13.6, 2.4, 13.2, 2, 10.6, 4.2, 7.6, 7, 4.8,
+          9.6, 1,
+        ],
+      ],
+    },
+    // open above, both arms up
+    {
+      weight: 1.2,
+      width: 1.15,
+      strokes: [
+        [
+          8.4, 1.2, 5.6, 0.2, 2.8, 1.2, 2.2, 3.6, 4.6, 6.2, 7, 8.8, 6.8, 12, 4.4, 13.8, 2, 12.2, 2.6, 9.4, 5.6, 6.8,
+          7.8, 4.6, 8.8, 2.8,
+        ],
+      ],
+    },
   ],
   // 9
   [
@@ -565,6 +693,23 @@ export const DIGIT_STROKES: readonly (readonly DigitVariant[])[] = [
       weight: 1.5,
       width: 1.1,
       strokes: [[7.8, 2, 5, 0.2, 2, 2, 1.2, 5.4, 3.4, 8, 6.4, 6.8, 8, 2.6, 8, 2.6, 7.6, 6.6, 7, 10.4, 6.6, 14]],
+    },
+    // wide flat ring, its stem bent inwards
+    {
+      weight: 1.2,
+      width: 1.2,
+      strokes: [[8.4, 2.4, 6.4, 0.6, 3, 0.6, 0.8, 2.8, 1.4, 5.4, 4.4, 6, 7.4, 4.6, 8.6, 2, 8, 6.4, 6.8, 10.4, 5, 14]],
+    },
+    // stem ends in a hook to the left
+    {
+      weight: 1,
+      width: 1.05,
+      strokes: [
+        [
+          7.6, 1.6, 5, 0.2, 2.4, 1.8, 2, 4.8, 4.2, 6.4, 6.8, 5, 7.8, 2, 7.8, 2, 7.8, 6.6, 7.2, 10.8, 5.4, 13.4, 2.6, 14,
+          1, 12.6,
+        ],
+      ],
     },
   ],
 ];

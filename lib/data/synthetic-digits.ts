@@ -44,6 +44,8 @@ export interface SyntheticDigitsPairOptions {
 
 /** Digits along a side of a rendered sheet. */
 const SHEET = 20;
+/** Side of a digit's cell on the sheet: the box, and a pixel around it for the blur to draw from. */
+const CELL = BOX + 2;
 /** Most images of one call: 10 million, 7.8 GB. */
 const MAX_COUNT = 10_000_000;
 /** Streams of the test set begin here, beyond those of any training set. */
@@ -108,38 +110,33 @@ async function draw(count: number, seed: number, firstStream: number, watchers: 
 }
 
 async function drawSheet(images: Uint8Array, first: number, last: number, seed: number, firstStream: number) {
-  const side = SHEET * SIDE;
+  const side = SHEET * CELL;
   const randoms: Random[] = [];
   const paths: string[] = [];
   for (let index = first; index < last; index++) {
     const random = new Random(seed, firstStream + index);
     const cell = index - first;
-    const left = (cell % SHEET) * SIDE;
-    const top = Math.floor(cell / SHEET) * SIDE;
     randoms.push(random);
-    paths.push(digitPath(index % 10, random, left, top));
+    paths.push(digitPath(index % 10, random, (cell % SHEET) * CELL, Math.floor(cell / SHEET) * CELL));
   }
   const svg =
     `<svg xmlns="http://www.w3.org/2000/svg" width="${side}" height="${side}">` +
     `<g fill="none" stroke="#fff" stroke-linejoin="round">${paths.join("")}</g></svg>`;
   // The ground is transparent: how much of a pixel the pen covers is its opacity, whatever the colour space.
   const sheet = await sharp(Buffer.from(svg)).extractChannel("alpha").raw().toBuffer();
-  const cellPixels = new Uint8Array(PIXELS);
+  const box = new Uint8Array(BOX * BOX);
   for (let index = first; index < last; index++) {
     const cell = index - first;
-    const start = Math.floor(cell / SHEET) * SIDE * side + (cell % SHEET) * SIDE;
-    for (let row = 0; row < SIDE; row++) {
-      cellPixels.set(sheet.subarray(start + row * side, start + row * side + SIDE), row * SIDE);
-    }
-    scan(cellPixels, randoms[cell]!);
-    placeByMass(cellPixels, SIDE, SIDE, images.subarray(index * PIXELS, (index + 1) * PIXELS));
+    const start = Math.floor(cell / SHEET) * CELL * side + (cell % SHEET) * CELL;
+    scan(sheet, start, side, randoms[cell]!, box);
+    placeByMass(box, BOX, BOX, images.subarray(index * PIXELS, (index + 1) * PIXELS));
   }
 }
 
 /** One digit as an SVG path that fills the 20×20 box in the middle of its cell. */
 function digitPath(digit: number, random: Random, left: number, top: number): string {
   const variant = pick(DIGIT_STROKES[digit]!, random);
-  const pen = Math.min(Math.max(2.7 + 0.75 * random.normal(), 1.3), 4.6);
+  const pen = Math.min(Math.max((digit === 1 ? 2.6 : 2.25) * Math.exp(0.26 * random.normal()), 1.2), 4.5);
   const strokes = distort(variant, digit, random);
   let minX = Number.POSITIVE_INFINITY;
   let minY = Number.POSITIVE_INFINITY;
@@ -155,8 +152,8 @@ function digitPath(digit: number, random: Random, left: number, top: number): st
   }
   // The pen's width belongs to the ink that must fill the box.
   const scale = (BOX - pen) / Math.max(maxX - minX, maxY - minY);
-  const x0 = left + SIDE / 2 - (scale * (minX + maxX)) / 2;
-  const y0 = top + SIDE / 2 - (scale * (minY + maxY)) / 2;
+  const x0 = left + CELL / 2 - (scale * (minX + maxX)) / 2;
+  const y0 = top + CELL / 2 - (scale * (minY + maxY)) / 2;
   const cap = random.chance(0.8) ? "round" : random.chance(0.5) ? "butt" : "square";
   let path = "";
   for (const points of strokes) {
@@ -182,26 +179,39 @@ function pick(variants: readonly DigitVariant[], random: Random): DigitVariant {
 
 /** The variant's strokes as dense lines, changed as hands change them. */
 function distort(variant: DigitVariant, digit: number, random: Random): number[][] {
-  const width = (variant.width ?? 1) * Math.exp(0.16 * random.normal());
+  const width = (variant.width ?? 1) * Math.exp(0.17 * random.normal());
   // Writing leans to the right more often than to the left, a bare 1 most of all.
-  const slant = 0.2 + (digit === 1 ? 0.32 : 0.22) * random.normal();
+  const slant = 0.15 + (digit === 1 ? 0.28 : 0.25) * random.normal();
   const turn = 0.1 * random.normal();
   const cos = Math.cos(turn);
   const sin = Math.sin(turn);
-  const wobble = 0.33 * random.between(0.4, 1.6);
+  const taper = 0.14 * random.normal();
+  const wobble = random.between(0.12, 0.55);
+  const tremor = random.between(0, 0.13);
+  const stretchX = stretching(10, random);
+  const stretchY = stretching(14, random);
   const bend = bending(random);
   return variant.strokes.map((stroke) => {
-    const moved = moveControls(stroke, wobble, random);
-    const line = curveThrough(moved);
+    const line = curveThrough(moveControls(stroke, wobble, random));
     for (let i = 0; i < line.length; i += 2) {
       const [bentX, bentY] = bend(line[i]!, line[i + 1]!);
-      const x = (bentX - 5) * width - slant * (bentY - 7);
-      const y = bentY - 7;
-      line[i] = cos * x - sin * y;
-      line[i + 1] = sin * x + cos * y;
+      const y = stretchY(bentY) - 7;
+      const x = (stretchX(bentX) - 5) * width * (1 + (taper * y) / 7) - slant * y;
+      line[i] = cos * x - sin * y + tremor * (random.uniform() - 0.5);
+      line[i + 1] = sin * x + cos * y + tremor * (random.uniform() - 0.5);
     }
     return line;
   });
+}
+
+/** Grows one part of an axis at the cost of the others: a large ring on a short stem, or the reverse. */
+function stretching(length: number, random: Random): (at: number) => number {
+  const single = 0.06 * length * random.normal();
+  const double = 0.03 * length * random.normal();
+  return (at) => {
+    const angle = (Math.PI * at) / length;
+    return at + single * Math.sin(angle) + double * Math.sin(2 * angle);
+  };
 }
 
 /** Moves every control point by itself, and the whole stroke against the others. */
@@ -226,7 +236,7 @@ function bending(random: Random): (x: number, y: number) => [number, number] {
     const angle = random.between(0, 2 * Math.PI);
     const frequency = random.between(0.15, 0.45);
     const phase = random.between(0, 2 * Math.PI);
-    const amplitude = 0.45 * random.normal();
+    const amplitude = 0.5 * random.normal();
     const fx = frequency * Math.cos(angle);
     const fy = frequency * Math.sin(angle);
     return (x: number, y: number) => amplitude * Math.sin(fx * x + fy * y + phase);
@@ -267,18 +277,23 @@ function addCurve(points: readonly number[], first: number, last: number, line: 
   }
 }
 
-/** What scanning does to ink: a little blur, and gain that makes most of it fully bright. In place. */
-function scan(pixels: Uint8Array, random: Random): void {
-  const blur = random.between(0, 0.18);
-  const gain = random.between(1, 1.5);
+/**
+ * What scanning does to ink: a little blur, and gain that makes most of it fully bright. Reads a cell of the sheet that
+ * begins at `start` and writes the box inside it.
+ */
+function scan(sheet: Uint8Array, start: number, side: number, random: Random, box: Uint8Array): void {
+  const blur = random.between(0, 0.16);
+  const gain = random.between(1, 1.6);
   const centre = 1 - 2 * blur;
-  const rows = new Float32Array(PIXELS);
-  for (let i = 0; i < PIXELS; i++) {
-    // The outermost columns and rows are empty: what wraps around there is zero.
-    rows[i] = centre * pixels[i]! + blur * ((pixels[i - 1] ?? 0) + (pixels[i + 1] ?? 0));
+  const rows = new Float32Array(CELL * BOX);
+  for (let y = 0; y < CELL; y++) {
+    for (let x = 0; x < BOX; x++) {
+      const at = start + y * side + x + 1;
+      rows[y * BOX + x] = centre * sheet[at]! + blur * (sheet[at - 1]! + sheet[at + 1]!);
+    }
   }
-  for (let i = 0; i < PIXELS; i++) {
-    const value = centre * rows[i]! + blur * ((rows[i - SIDE] ?? 0) + (rows[i + SIDE] ?? 0));
-    pixels[i] = Math.min(255, Math.round(gain * value));
+  for (let i = 0; i < BOX * BOX; i++) {
+    const value = centre * rows[i + BOX]! + blur * (rows[i]! + rows[i + 2 * BOX]!);
+    box[i] = Math.min(255, Math.round(gain * value));
   }
 }
