@@ -167,8 +167,8 @@ async function startChildren(suite) {
     const child = new Child(system, childSettings);
     try {
       const { versions } = await child.ready();
-      environment.versions[system.name] = versions;
       const loaded = await child.request({ cmd: "load", model: modelFiles, threads: settings.threads });
+      environment.versions[system.name] = { ...versions, ...loaded.versions };
       if (loaded.threads !== undefined) threadsUsed.set(system, loaded.threads);
       await child.request({ cmd: "data", data });
       child.pause();

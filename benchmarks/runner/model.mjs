@@ -2,6 +2,7 @@
 // the labels they must give. Run as a program of its own, so that the runner itself never loads the addon.
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
+import { foldNormalization } from "../systems/shared/network.mjs";
 import { model as folder, modelFiles, packageEntry } from "./paths.mjs";
 
 export const CHECKED_IMAGES = 1000;
@@ -19,19 +20,6 @@ export async function readModel() {
   }
 }
 
-/** c1 with the normalisation inside: what takes pixels in 0..1 without any arithmetic before the first filter. */
-function folded(state, { mean, std }) {
-  const weight = state["c1.weight"].data.map((value) => value / std);
-  const bias = state["c1.bias"].data.map(
-    (value, map) => value - mean * weight.subarray(map * 25, (map + 1) * 25).reduce((sum, w) => sum + w, 0),
-  );
-  return {
-    ...state,
-    "c1.weight": { ...state["c1.weight"], data: weight },
-    "c1.bias": { ...state["c1.bias"], data: bias },
-  };
-}
-
 async function make(directory) {
   const { LeNet5, exportOnnx, mnist } = await import(packageEntry);
   const { train, test } = await mnist.load({ directory, download: false });
@@ -44,8 +32,10 @@ async function make(directory) {
   const state = trained.stateDict();
   await mkdir(folder, { recursive: true });
   await trained.save(modelFiles.torchscript);
-  const identity = { mean: 0, std: 1 };
-  const onnx = LeNet5.fromStateDict(folded(state, trained.normalization), { device: "cpu", normalization: identity });
+  // ONNX Runtime gets the normalisation inside c1, as the other peers do.
+  const { normalization } = trained;
+  const folded = foldNormalization({ parameters: state, normalization });
+  const onnx = LeNet5.fromStateDict(folded, { device: "cpu", normalization: { mean: 0, std: 1 } });
   await exportOnnx(onnx, modelFiles.onnx);
   await writeFile(
     modelFiles.parameters,
@@ -55,13 +45,13 @@ async function make(directory) {
   const reference = LeNet5.fromStateDict(state, {
     device: "cpu",
     engine: "libtorch",
-    normalization: trained.normalization,
+    normalization,
   });
   const { labels } = await reference.predict(test.images.subarray(0, CHECKED_IMAGES * 784));
   const description = {
     source,
     accuracy,
-    normalization: trained.normalization,
+    normalization,
     parameters: Object.entries(state).map(([name, { shape }]) => [name, shape]),
     referenceLabels: Array.from(labels),
   };

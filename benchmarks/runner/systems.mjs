@@ -61,7 +61,7 @@ export const registry = [
   { name: "pytorch", label: "PyTorch, eager, fused Adam", ...pythonSystem("pytorch_eager.py", "torch"), fits: 3 },
   {
     name: "pytorch-optimized",
-    label: "PyTorch, optimised for inference",
+    label: "PyTorch, optimised",
     ...pythonSystem("pytorch_optimized.py", "torch"),
     suites: { training: "an inference system: optimize_for_inference freezes the weights" },
   },

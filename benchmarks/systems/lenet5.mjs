@@ -4,7 +4,7 @@ import { packageEntry } from "../runner/paths.mjs";
 import { say, serve } from "./shared/protocol.mjs";
 
 const engine = process.argv[2];
-const { LeNet5, mnist, setNumThreads } = await import(packageEntry);
+const { LeNet5, libtorchVersion, mnist, setNumThreads } = await import(packageEntry);
 const { version } = JSON.parse(await readFile(new URL("../../package.json", import.meta.url), "utf8"));
 
 let model;
@@ -17,6 +17,7 @@ serve({
     setNumThreads(threads);
     model = await LeNet5.load(torchscript, { device: "cpu", engine });
     if (model.engine !== engine) throw new Error(`the engine is ${model.engine}, not ${engine}`);
+    return { versions: { libtorch: libtorchVersion() } };
   },
 
   prepare(images, batch) {

@@ -1,5 +1,6 @@
 // onnxruntime-node on the ONNX model that this package exports.
-import { argmax, requirePeer, serve } from "./shared/protocol.mjs";
+import { argmax } from "./shared/network.mjs";
+import { requirePeer, serve } from "./shared/protocol.mjs";
 
 const ort = requirePeer("onnxruntime-node");
 let session;

@@ -17,7 +17,7 @@ async function start(run, system) {
       totalMs: first.at - child.startedAt,
       residentMB,
       label: first.label,
-      versions: imported.versions,
+      versions: { ...imported.versions, ...loaded.versions },
     };
   } finally {
     await child.end();

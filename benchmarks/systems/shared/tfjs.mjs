@@ -1,5 +1,6 @@
 // What the three TensorFlow.js systems share: the network, its predictions and its training. They differ in the backend.
-import { argmax, foldNormalization, normalized, oneCycle, readIdx, readParameters, serve } from "./protocol.mjs";
+import { argmax, foldNormalization, normalized, oneCycle, readIdx, readParameters } from "./network.mjs";
+import { serve } from "./protocol.mjs";
 
 /** PyTorch's layouts to tfjs': filters [out,in,h,w] → [h,w,in,out], dense [out,in] → [in,out], c5 as a dense layer. */
 function place(tf, parameters) {

@@ -1,0 +1,117 @@
+// The result as Markdown: the promises, each suite's table, what is absent and why, and what it was measured on.
+import { registry } from "../runner/systems.mjs";
+import { figure, markdownTable, targetCells } from "../runner/table.mjs";
+import { compare } from "../runner/targets.mjs";
+
+const label = (name) => registry.find((system) => system.name === name)?.label ?? name;
+const rowsOf = (result, suite) => result.results.filter((row) => row.suite === suite);
+const milliseconds = (value) => (value === null || value === undefined ? "–" : `${figure(value)} ms`);
+
+/** Systems in the registry's order, each with its rows. */
+function bySystem(rows) {
+  return registry
+    .map(({ name }) => [name, rows.filter((row) => row.system === name)])
+    .filter(([, found]) => found.length > 0);
+}
+
+function inferenceTables(result) {
+  const rows = rowsOf(result, "inference");
+  if (rows.length === 0) return [];
+  const batches = [...new Set(rows.map(({ batch }) => batch))].sort((a, b) => a - b);
+  const cell = (found, batch, text) => {
+    const row = found.find((one) => one.batch === batch);
+    if (row === undefined) return "–";
+    return row.correct ? text(row) : "wrong answers";
+  };
+  const table = (text) =>
+    markdownTable([
+      ["", ...batches.map((batch) => `batch ${batch.toLocaleString("en-US")}`)],
+      ...bySystem(rows).map(([name, found]) => [label(name), ...batches.map((batch) => cell(found, batch, text))]),
+    ]);
+  return [
+    "Inference, images per second:",
+    table((row) => figure(row.imagesPerSecond)),
+    "Inference, latency of a call, median / 99th percentile:",
+    table((row) => `${figure(row.p50Ms)} / ${milliseconds(row.p99Ms)}`),
+  ];
+}
+
+function trainingTable(result) {
+  const rows = rowsOf(result, "training");
+  if (rows.length === 0) return [];
+  const percent = (value) => (value === null || value === undefined ? "–" : `${(value * 100).toFixed(2)} %`);
+  return [
+    "Training, batch 64, and the time from the process's start to the evaluation that reaches 99 % of MNIST's test set:",
+    markdownTable([
+      ["", "images per second", "time to 99 %", "of it training", "reached by", "accuracy", "peak memory"],
+      ...bySystem(rows).map(([name, [row]]) => [
+        label(name),
+        figure(row.imagesPerSecond),
+        figure(row.secondsTo99, "s"),
+        row.secondsTo99 === null ? "–" : figure(row.secondsOfTraining, "s"),
+        row.reached ?? "–",
+        percent(row.accuracy),
+        row.peakResidentMB ? `${figure(row.peakResidentMB)} MB` : "–",
+      ]),
+    ]),
+  ];
+}
+
+function startupTable(result) {
+  const rows = rowsOf(result, "startup");
+  if (rows.length === 0) return [];
+  return [
+    "Startup in a fresh process, and resident memory after the first prediction:",
+    markdownTable([
+      ["", "import", "model load", "first prediction", "all", "resident"],
+      ...bySystem(rows).map(([name, [row]]) => [
+        label(name),
+        milliseconds(row.importMs),
+        milliseconds(row.loadMs),
+        milliseconds(row.firstPredictionMs),
+        milliseconds(row.totalMs),
+        `${figure(row.residentMB)} MB`,
+      ]),
+    ]),
+  ];
+}
+
+/** A system's versions are one line; a library that several systems share is named once. */
+function versionsLine(versions) {
+  const all = Object.assign({}, ...Object.values(versions ?? {}));
+  return Object.entries(all)
+    .map(([name, version]) => `${name} ${version}`)
+    .join(", ");
+}
+
+export function markdown(result, charts, folder) {
+  const { environment, absent } = result;
+  const quick = environment.quick ? " This was a quick run that shows the benchmark works: no figures to quote." : "";
+  const peak = environment.fmaPeak?.multiplyAddsPerSecond;
+  const { recipe } = environment;
+  const parts = [
+    `Measured ${environment.date?.slice(0, 10)} on ${environment.processor} (${environment.cores} cores, ${environment.os}), ` +
+      `${environment.threads} threads, medians of interleaved rounds; ${versionsLine(environment.versions)}, Node ${environment.node}.` +
+      (peak
+        ? ` Fused multiply-add peak, measured in the same rounds: ${(peak / 1e9).toFixed(0)} billion a second.`
+        : "") +
+      quick,
+    markdownTable(targetCells(compare(result)), [2]),
+    ...charts.map(({ name, title }) => `![${title}](${folder === "" ? "" : `${folder}/`}${name}.svg)`),
+    ...inferenceTables(result),
+    ...trainingTable(result),
+    ...(recipe && rowsOf(result, "training").length > 0
+      ? [
+          `Recipe of every system: ${recipe.optimizer}; ${recipe.schedule}, peak learning rate ${recipe.learningRate}; ` +
+            `batch ${recipe.batchSize}, ${recipe.epochs} epochs; evaluated on ${recipe.evaluation}; seeds ${recipe.seeds}.`,
+        ]
+      : []),
+    ...startupTable(result),
+    ...(absent.length > 0
+      ? [
+          `Absent:\n\n${absent.map(({ system, suite, why }) => `- ${label(system)}${suite ? ` (${suite})` : ""}: ${why}`).join("\n")}`,
+        ]
+      : []),
+  ];
+  return `${parts.join("\n\n")}\n`;
+}

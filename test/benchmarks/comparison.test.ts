@@ -1,0 +1,132 @@
+import { readFile } from "node:fs/promises";
+import { expect, test } from "vitest";
+import { benchmarkModule, sampleResult } from "./modules.js";
+
+const { median, quartiles, summarize } = await benchmarkModule("runner/statistics.mjs");
+const { compare, MULTIPLY_ADDS } = await benchmarkModule("runner/targets.mjs");
+const { problems } = await benchmarkModule("report/result-file.mjs");
+const { summarizeFits } = await benchmarkModule("runner/suites/training.mjs");
+const { foldNormalization, oneCycle } = await benchmarkModule("systems/shared/network.mjs");
+
+interface Comparison {
+  what: string;
+  peer: string;
+  ratio: number | null;
+  spread?: number[];
+  reached: boolean | null;
+}
+const rows = (change: (result: ReturnType<typeof sampleResult>) => void = () => {}): Comparison[] => {
+  const result = sampleResult();
+  change(result);
+  return compare(result);
+};
+const row = (found: Comparison[], what: string, peer?: string) =>
+  found.find((one) => one.what === what && (peer === undefined || one.peer === peer))!;
+
+test("medians and quartiles interpolate and keep the order of the rounds", () => {
+  expect(median([9, 1, 5])).toBe(5);
+  expect(median([4, 1, 3, 2])).toBe(2.5);
+  expect(quartiles([1, 2, 3, 4, 5])).toEqual([2, 4]);
+  expect(median([])).toBeNull();
+  expect(summarize([{ a: 3 }, { a: 1 }, { a: 2 }], ["a"])).toEqual({
+    a: 2,
+    spread: { a: [1.5, 2.5] },
+    rounds: { a: [3, 1, 2] },
+  });
+});
+
+test("ratios are those of the medians, against the better of several peers", () => {
+  const found = rows();
+  expect(row(found, "inference, batch 1", "onnxruntime-node")).toMatchObject({ ratio: 3, reached: true });
+  expect(row(found, "inference, batch 1", "pytorch-optimized").ratio).toBeCloseTo(60 / 3.5);
+  expect(row(found, "inference, batch 256", "onnxruntime-node")).toMatchObject({ ratio: 1.6, reached: false });
+  expect(row(found, "inference, batch 256", "pytorch-optimized")).toMatchObject({ ratio: 2, reached: false });
+  expect(row(found, "training, batch 64", "pytorch")).toMatchObject({ ratio: 5.5, reached: true });
+  expect(row(found, "time to 99 %")).toMatchObject({ ratio: 4.5, reached: false });
+  expect(row(found, "seconds of training to 99 %")).toMatchObject({ reached: true });
+  expect(row(found, "share of the multiply-add peak, batch 256")).toMatchObject({ ratio: 0.4, reached: true });
+  expect(MULTIPLY_ADDS).toBe(416_520);
+});
+
+test("the spread pairs rounds: a machine that slows down for both leaves the ratio alone", () => {
+  expect(row(rows(), "inference, batch 1", "onnxruntime-node").spread).toEqual([3, 3]);
+});
+
+test("wrong answers, ours or the peer's, reach nothing", () => {
+  for (const system of ["lenet5-fused", "onnxruntime-node"]) {
+    const found = rows(({ results }) => {
+      for (const one of results) if (one.system === system) one.correct = false;
+    });
+    expect(row(found, "inference, batch 1", "onnxruntime-node")).toMatchObject({ ratio: null, reached: false });
+  }
+});
+
+test("an absent peer is not measured; a 99 % that was missed is not reached", () => {
+  const missing = (more: object) => {
+    const found = rows(({ results }) => {
+      const ours = results.find((one) => one.suite === "training" && one.system === "lenet5-fused")!;
+      Object.assign(ours, { secondsTo99: null, ...more });
+    });
+    expect(row(found, "training, batch 64", "tfjs-node")).toMatchObject({ ratio: null, reached: null });
+    return [row(found, "time to 99 %"), row(found, "seconds of training to 99 %")];
+  };
+  for (const found of missing({})) expect(found).toMatchObject({ ratio: null, reached: null });
+  for (const found of missing({ reached: "1 of 3 runs" })) expect(found).toMatchObject({ ratio: null, reached: false });
+});
+
+test("a run that misses 99 % counts as slower than any that reaches it", () => {
+  const took = (secondsTo99: number | null) => ({
+    secondsTo99,
+    accuracy: 0.99,
+    trainingSeconds: 2,
+    peakResidentMB: 100,
+  });
+  expect(summarizeFits([took(3), took(null), took(5)])).toMatchObject({ secondsTo99: 5, reached: "2 of 3 runs" });
+  expect(summarizeFits([took(3), took(null), took(null)])).toMatchObject({ secondsTo99: null, reached: "1 of 3 runs" });
+});
+
+test("a result file is checked before it is reported", () => {
+  expect(problems(sampleResult())).toEqual([]);
+  const change = (index: number, key: string, value: unknown) => {
+    const result = sampleResult();
+    result.results[index]![key] = value;
+    return problems(result);
+  };
+  expect(change(0, "imagesPerSecond", "many")).toEqual(['results[0].imagesPerSecond is "many"']);
+  expect(change(0, "correct", undefined)).toHaveLength(1);
+  expect(change(0, "suite", "speed")).toHaveLength(1);
+  expect(change(0, "system", "another")).toHaveLength(1);
+  expect(change(10, "secondsTo99", undefined)).toHaveLength(1);
+  expect(problems({})).toHaveLength(3);
+  expect(problems(null)).toHaveLength(3);
+});
+
+test("the peers' one-cycle schedule is PyTorch's", async () => {
+  const fixture = new URL("../fixtures/one-cycle/learning-rates.json", import.meta.url);
+  const { runs } = JSON.parse(await readFile(fixture, "utf8"));
+  for (const { steps, maximum, rates } of runs) {
+    for (const [step, expected] of rates) {
+      expect(Math.abs(oneCycle(step, steps, maximum) - expected), `step ${step} of ${steps}`).toBeLessThan(1e-12);
+    }
+  }
+});
+
+test("folding the normalisation into c1 leaves its sums as they were", () => {
+  const values = (length: number, of: (index: number) => number) => Float32Array.from({ length }, (_, i) => of(i));
+  const parameters = {
+    "c1.weight": { shape: [6, 1, 5, 5], data: values(150, (i) => Math.sin(i)) },
+    "c1.bias": { shape: [6], data: values(6, (i) => Math.cos(i)) },
+  };
+  const [mean, std] = [0.1307, 0.3081];
+  const pixels = values(25, (i) => ((i * 7) % 25) / 25);
+  const sum = (of: typeof parameters, map: number, input: (pixel: number) => number) =>
+    pixels.reduce(
+      (total, pixel, i) => total + input(pixel) * of["c1.weight"].data[map * 25 + i]!,
+      of["c1.bias"].data[map]!,
+    );
+  const folded = foldNormalization({ parameters, normalization: { mean, std } });
+  for (let map = 0; map < 6; map += 1) {
+    const before = sum(parameters, map, (pixel) => (pixel - mean) / std);
+    expect(Math.abs(sum(folded, map, (pixel) => pixel) - before)).toBeLessThan(1e-5);
+  }
+});
