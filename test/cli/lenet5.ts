@@ -26,6 +26,14 @@ export interface RunOptions {
   onStderr?: (text: string, child: ChildProcess) => void;
 }
 
+/** The words of a command line; a value put in stays one word (or the words of an array), whatever it holds. */
+export function line(text: TemplateStringsArray, ...values: (string | number | readonly string[])[]): string[] {
+  return text.flatMap((piece, i) => [
+    ...piece.split(/\s+/).filter(Boolean),
+    ...(i < values.length ? [values[i]!].flat().map(String) : []),
+  ]);
+}
+
 /** Runs `lenet5` with the given words to its end. */
 export function lenet5(words: readonly string[], options: RunOptions = {}): Promise<Run> {
   return runNode([MAIN, ...words], options);

@@ -1,9 +1,9 @@
 // `lenet5 train`
-import { existsSync } from "node:fs";
-import { rm, rmdir } from "node:fs/promises";
-import { join } from "node:path";
+import { constants, existsSync } from "node:fs";
+import { access, mkdir, rm, rmdir, stat } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
 import type { Command, Option } from "commander";
-import { isLeNet5Error } from "../../errors.js";
+import { isLeNet5Error, LeNet5Error } from "../../errors.js";
 import { CHECKPOINT_NAME } from "../../lenet5/checkpoint.js";
 import type { EpochEvent, FitOptions } from "../../lenet5/fit-options.js";
 import type { Evaluation, LeNet5 } from "../../lenet5.js";
@@ -105,6 +105,7 @@ interface Run {
 }
 
 async function fitAndSave(options: TrainOptions, output: Output, run: Run, signal: AbortSignal): Promise<number> {
+  await checkPlace(options.output);
   const { train, test } = await loadData(options, output, signal);
   const { LeNet5, setNumThreads } = await import("../../index.js");
   if (options.threads !== undefined) setNumThreads(options.threads);
@@ -128,6 +129,22 @@ async function fitAndSave(options: TrainOptions, output: Output, run: Run, signa
   const result = await model.evaluate(test);
   summarise(options, output, model, run, result);
   return 0;
+}
+
+/** Refuses a place that cannot take the model before hours are spent on training it. */
+async function checkPlace(path: string): Promise<void> {
+  const folder = dirname(resolve(path));
+  try {
+    await mkdir(folder, { recursive: true });
+    await access(folder, constants.W_OK);
+    if ((await stat(path).catch(() => undefined))?.isDirectory()) throw new Error("a folder");
+  } catch (cause) {
+    throw new LeNet5Error(
+      "FILE_WRITE_FAILED",
+      `Expected a file that can be written for --output but received ${path}: ${(cause as Error).message}`,
+      { cause },
+    );
+  }
 }
 
 function fitOptions(options: TrainOptions): FitOptions {
