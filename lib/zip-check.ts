@@ -85,7 +85,7 @@ export async function checkZip(bytes: Uint8Array, limits: ZipLimits): Promise<Zi
     const proven = { name, size: entry.uncompressedSize, start, storedBytes: entry.compressedSize, deflated };
     found.push({ entry, proven });
   }
-  if (found.length !== directory.entries || directoryBytes !== directory.size) {
+  if (directoryBytes !== directory.size) {
     throw corrupt("a zip file whose directory differs in size from what its end record declares");
   }
   checkOverlaps(found, directory.offset, corrupt);
@@ -204,23 +204,15 @@ async function* inflated(stored: Buffer): AsyncGenerator<Buffer> {
 }
 
 /** Where the central directory lies and how large it is, by the end record that yauzl has just accepted. */
-function endOfDirectory(
-  buffer: Buffer,
-  corrupt: (received: string) => LeNet5Error,
-): { offset: number; size: number; entries: number } {
+function endOfDirectory(buffer: Buffer, corrupt: (received: string) => LeNet5Error): { offset: number; size: number } {
   let end = buffer.length - END_RECORD;
   while (end >= 0 && buffer.readUInt32LE(end) !== 0x06054b50) end--;
-  let record = {
-    entries: buffer.readUInt16LE(end + 10),
-    size: buffer.readUInt32LE(end + 12),
-    offset: buffer.readUInt32LE(end + 16),
-  };
+  let record = { size: buffer.readUInt32LE(end + 12), offset: buffer.readUInt32LE(end + 16) };
   let recordStart = end;
   const locator = end - ZIP64_LOCATOR;
   if (locator >= 0 && buffer.readUInt32LE(locator) === 0x07064b50) {
     recordStart = Number(buffer.readBigUInt64LE(locator + 8)); // yauzl has read a record there
     record = {
-      entries: Number(buffer.readBigUInt64LE(recordStart + 32)),
       size: Number(buffer.readBigUInt64LE(recordStart + 40)),
       offset: Number(buffer.readBigUInt64LE(recordStart + 48)),
     };

@@ -121,14 +121,17 @@ describe("checkTorchScriptArchive", () => {
   });
 
   it("refuses entries that share bytes and bytes that nobody declares at the end", async () => {
-    const archive = await zip(ENTRIES);
-    const second = archive.indexOf("PK\x01\x02", archive.indexOf("PK\x01\x02") + 4);
+    // The directory's entry for m/data/1 is pointed at a copy of that entry inside the contents of m/data/0.
+    const inner = await zip({ "m/data/1": Buffer.from("weights") });
+    const copy = inner.subarray(0, inner.indexOf("PK\x01\x02"));
+    const archive = await zip({ ...ENTRIES, "m/data/0": copy, "m/data/1": Buffer.from("weights") });
     const overlapping = Buffer.from(archive);
-    overlapping.writeUInt32LE(archive.indexOf("PK\x03\x04"), second + 42);
-    expect(await check(overlapping)).toMatchObject({ code: "LENET5_MODEL_CORRUPT" });
+    overlapping.writeUInt32LE(archive.indexOf(copy), archive.lastIndexOf("m/data/1") - 46 + 42);
+    expect(await check(archive)).toBe("accepted");
+    expect(await check(overlapping)).toMatchObject({ message: expect.stringContaining("overlaps") });
     expect(await check(Buffer.concat([archive, Buffer.from("tail")]))).toMatchObject({ code: "LENET5_MODEL_CORRUPT" });
     const fewer = Buffer.from(archive);
-    fewer.writeUInt16LE(3, fewer.length - 12); // one entry hidden from strict readers
+    fewer.writeUInt16LE(5, fewer.length - 12); // one entry hidden from strict readers
     expect(await check(fewer)).toMatchObject({ code: "LENET5_MODEL_CORRUPT" });
   });
 
@@ -144,6 +147,7 @@ describe("checkTorchScriptArchive", () => {
     }, 1);
     const started = performance.now();
     expect(await check(archive)).toBe("accepted");
+    longest = Math.max(longest, performance.now() - last); // the timer never comes round behind the last slice
     clearInterval(timer);
     expect(longest).toBeLessThan((performance.now() - started) / 2);
     expect(crc32(weights)).toBe(archive.readUInt32LE(archive.lastIndexOf("m/data/0") - 30));
