@@ -19,7 +19,7 @@ LENET5_INLINE void apply(const Update& to, int64_t at, Vector gradient) {
   const Vector denominator = fma(square_root(v), all(adam.inverse_root_correction2), all(adam.epsilon));
   store(to.exp_avg + at, m);
   store(to.exp_avg_sq + at, v);
-  store(to.parameters + at, parameter - all(adam.step_size) * (m / denominator));
+  store(to.parameters + at, fma(all(-adam.step_size), m / denominator, parameter));
 }
 
 void update(const float* gradients, int64_t n, int64_t offset, const Update& to) {

@@ -12,40 +12,76 @@ namespace lenet5::kernels::LENET5_INSTRUCTION_SET_NAMESPACE {
 namespace {
 
 // Reads one row of pixels and lays it out so that lane e < 7 of d[m] is the m-th pixel under the pooled column 2e, and
-// lane 8 + e that under the pooled column 2e + 1. Lanes 7 and 15 hold nothing of use.
-template <typename Pixel>
-LENET5_INLINE void read_row(const Pixel* pixels, int size, float* row, float (*d)[16]) {
+// lane 8 + e that under the pooled column 2e + 1. Lanes 7 and 15 hold nothing of use. False for a row that is all black,
+// of which nothing is written.
+#if defined(__AVX512F__)
+LENET5_INLINE bool spread_row(__m512 low, __m512 high, Vector* d) {
+  const __m512i lane = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 2, 6, 10, 14, 18, 22, 26, 30);
+  LENET5_UNROLL
+  for (int m = 0; m < 6; ++m) d[m] = _mm512_permutex2var_ps(low, _mm512_add_epi32(lane, _mm512_set1_epi32(m)), high);
+  return true;
+}
+// The margin's lanes are masked out of the load: they come out as zero, and nothing outside the row is touched.
+LENET5_INLINE bool read_row(const uint8_t* pixels, int size, ConvolutionScratch&, Vector* d) {
   const int margin = (kCanvas - size) / 2;
+  const __mmask32 inside = (0xffffffffu >> (kCanvas - size)) << margin;
+  const __m256i row = _mm256_maskz_loadu_epi8(inside, pixels - margin);
+  if (_mm256_testz_si256(row, row)) return false;
+  return spread_row(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm256_castsi256_si128(row))),
+                    _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm256_extracti128_si256(row, 1))), d);
+}
+LENET5_INLINE bool read_row(const float* pixels, int size, ConvolutionScratch&, Vector* d) {
+  const int margin = (kCanvas - size) / 2;
+  const unsigned inside = (0xffffffffu >> (kCanvas - size)) << margin;
+  const __m512 low = _mm512_maskz_loadu_ps(static_cast<__mmask16>(inside), pixels - margin);
+  const __m512 high = _mm512_maskz_loadu_ps(static_cast<__mmask16>(inside >> 16), pixels - margin + 16);
+  if (!(_mm512_cmp_ps_mask(low, _mm512_setzero_ps(), _CMP_NEQ_UQ) |
+        _mm512_cmp_ps_mask(high, _mm512_setzero_ps(), _CMP_NEQ_UQ))) {
+    return false;
+  }
+  return spread_row(low, high, d);
+}
+#else
+template <typename Pixel>
+LENET5_INLINE bool read_row(const Pixel* pixels, int size, ConvolutionScratch& scratch, Vector* d) {
+  const int margin = (kCanvas - size) / 2;
+  bool filled = false;
+  for (int i = 0; i < size; ++i) filled |= pixels[i] != 0;
+  if (!filled) return false;
+  float* row = scratch.row;
   for (int i = 0; i < 48; ++i) row[i] = 0;
   for (int i = 0; i < size; ++i) row[margin + i] = static_cast<float>(pixels[i]);
+  alignas(64) float lanes[6][16];
   for (int m = 0; m < 6; ++m) {
     for (int e = 0; e < 8; ++e) {
-      d[m][e] = row[4 * e + m];
-      d[m][8 + e] = row[4 * e + 2 + m];
+      lanes[m][e] = row[4 * e + m];
+      lanes[m][8 + e] = row[4 * e + 2 + m];
     }
   }
+  for (int m = 0; m < 6; ++m) {
+    for (int v = 0; v < 16 / kWidth; ++v) d[v * 6 + m] = load(&lanes[m][v * kWidth]);
+  }
+  return true;
 }
+#endif
 
+// Returns a bit for each row of the canvas that is not all black.
 template <typename Pixel>
-void transform_pixels(const Pixel* pixels, int size, ConvolutionScratch& scratch) {
+LENET5_INLINE uint32_t transform_pixels(const Pixel* pixels, int size, ConvolutionScratch& scratch) {
   const int margin = (kCanvas - size) / 2;
-  for (int y = 0; y < kCanvas; ++y) {
-    float(*out)[16] = scratch.c1_input[y];
-    if (y < margin || y >= kCanvas - margin) {
-      for (int i = 0; i < 96; i += kWidth) store(&out[0][i], zero());
-      continue;
-    }
-    alignas(64) float lanes[6][16];
-    read_row(pixels + (y - margin) * size, size, scratch.row, lanes);
-    for (int h = 0; h < 16; h += kWidth) {
-      Vector d[6], v[6];
+  uint32_t filled = 0;
+  for (int y = 0; y < size; ++y) {
+    Vector d[6 * 16 / kWidth], v[6];
+    if (!read_row(pixels + y * size, size, scratch, d)) continue;
+    filled |= uint32_t{1} << (y + margin);
+    LENET5_UNROLL
+    for (int h = 0; h < 16 / kWidth; ++h) {
+      transform_input(d + h * 6, v);
       LENET5_UNROLL
-      for (int k = 0; k < 6; ++k) d[k] = load(&lanes[k][h]);
-      transform_input(d, v);
-      LENET5_UNROLL
-      for (int k = 0; k < 6; ++k) store(&out[k][h], v[k]);
+      for (int k = 0; k < 6; ++k) store(&scratch.c1_input[y + margin][k][h * kWidth], v[k]);
     }
   }
+  return filled;
 }
 
 // The maximum of a 2×2 window in scan order, and which it was: the first one on a tie, as PyTorch takes it.
@@ -64,154 +100,182 @@ LENET5_INLINE Vector maximum(const Vector (*y)[2], int32_t* choice) {
   return best;
 }
 
-// c1 for `Channels` channels at once over 16 lanes of pooled columns in steps of the vector width.
+// One pooled row of `Channels` channels of c1, kWidth pooled columns from lane h on. `filled`: which of the six rows of
+// pixels below it are not all black; the others are skipped, a third of the rows of a typical digit.
 template <int Channels, bool Trace>
-LENET5_INLINE void c1_block(const float (*weights)[kTaps][6], const float* bias, int channel,
-                            ConvolutionScratch& scratch) {
-  for (int r = 0; r < kS2; ++r) {
-    for (int h = 0; h < 16; h += kWidth) {
-      Vector sum[Channels][2][6];
-      LENET5_UNROLL
-      for (int row = 0; row < 6; ++row) {
-        LENET5_UNROLL
-        for (int k = 0; k < 6; ++k) {
-          const Vector v = load(&scratch.c1_input[2 * r + row][k][h]);
-          LENET5_UNROLL
-          for (int c = 0; c < Channels; ++c) {
-            if (row == 0) sum[c][0][k] = v * all(weights[channel + c][0][k]);
-            else if (row < kTaps) sum[c][0][k] = fma(v, all(weights[channel + c][row][k]), sum[c][0][k]);
-            if (row == 1) sum[c][1][k] = v * all(weights[channel + c][0][k]);
-            else if (row > 1) sum[c][1][k] = fma(v, all(weights[channel + c][row - 1][k]), sum[c][1][k]);
-          }
-        }
-      }
+LENET5_INLINE void c1_row(const float (*weights)[kTaps][6], const float* bias, int channel, int r, int h,
+                          uint32_t filled, ConvolutionScratch& scratch) {
+  Vector sum[Channels][2][6];
+  LENET5_UNROLL
+  for (int c = 0; c < Channels; ++c) {
+    LENET5_UNROLL
+    for (int k = 0; k < 6; ++k) sum[c][0][k] = sum[c][1][k] = zero();
+  }
+  LENET5_UNROLL
+  for (int row = 0; row < 6; ++row) {
+    if (!(filled >> row & 1)) continue;
+    LENET5_UNROLL
+    for (int k = 0; k < 6; ++k) {
+      const Vector v = load(&scratch.c1_input[2 * r + row][k][h]);
       LENET5_UNROLL
       for (int c = 0; c < Channels; ++c) {
-        Vector y[2][2];
-        transform_output(sum[c][0], y[0]);
-        transform_output(sum[c][1], y[1]);
-        Vector best;
-        if constexpr (Trace) best = maximum(y, &scratch.s2_choice[channel + c][r][h]);
-        else best = maximum(y);
-        store(&scratch.s2[channel + c][r][h], larger(zero(), best + all(bias[channel + c])));
+        if (row < kTaps) sum[c][0][k] = fma(v, all(weights[channel + c][row][k]), sum[c][0][k]);
+        if (row > 0) sum[c][1][k] = fma(v, all(weights[channel + c][row - 1][k]), sum[c][1][k]);
       }
     }
+  }
+  LENET5_UNROLL
+  for (int c = 0; c < Channels; ++c) {
+    Vector y[2][2];
+    transform_output(sum[c][0], y[0]);
+    transform_output(sum[c][1], y[1]);
+    Vector best;
+    if constexpr (Trace) best = maximum(y, &scratch.s2_choice[channel + c][r][h]);
+    else best = maximum(y);
+    store(&scratch.s2[channel + c][r][h], larger(zero(), best + all(bias[channel + c])));
   }
 }
 
 template <bool Trace>
-LENET5_INLINE void c1_layer(const float (*weights)[kTaps][6], const float* bias, ConvolutionScratch& scratch) {
+LENET5_INLINE void c1_layer(const float (*weights)[kTaps][6], const float* bias, uint32_t filled,
+                            ConvolutionScratch& scratch) {
   constexpr int channels = kManyRegisters ? 2 : 1;
-  for (int c = 0; c < kC1; c += channels) c1_block<channels, Trace>(weights, bias, c, scratch);
-}
-
-// s2 under one row of c3's tiles → Winograd's domain in both dimensions.
-LENET5_INLINE void transform_s2(int tile_row, ConvolutionScratch& scratch) {
-  for (int c = 0; c < kC1; ++c) {
+  for (int r = 0; r < kS2; ++r) {
+    const uint32_t rows = filled >> (2 * r) & 63;
+    if (rows == 0) {
+      for (int c = 0; c < kC1; ++c) {
+        for (int h = 0; h < 16; h += kWidth) {
+          store(&scratch.s2[c][r][h], larger(zero(), all(bias[c])));
+          if constexpr (Trace) store(&scratch.s2_choice[c][r][h], IntVector{});
+        }
+      }
+      continue;
+    }
     for (int h = 0; h < 16; h += kWidth) {
-      Vector d[6], v[6];
-      LENET5_UNROLL
-      for (int i = 0; i < 6; ++i) d[i] = load(&scratch.s2[c][2 * tile_row + i][h]);
-      transform_input(d, v);
-      LENET5_UNROLL
-      for (int i = 0; i < 6; ++i) store(&scratch.c3_rows[c][i][h], v[i]);
+      for (int c = 0; c < kC1; c += channels) c1_row<channels, Trace>(weights, bias, c, r, h, rows, scratch);
     }
   }
-  // Tile t of a row sees columns 2t … 2t + 5: the even lanes t, t + 1, t + 2 and the odd ones.
+}
+
+// c3's input reaches Winograd's domain in two passes: down the columns of s2 for one channel under a row of tiles …
+LENET5_INLINE void c3_vertical(int tile_row, int channel, ConvolutionScratch& scratch) {
+  for (int h = 0; h < 16; h += kWidth) {
+    Vector d[6], v[6];
+    LENET5_UNROLL
+    for (int i = 0; i < 6; ++i) d[i] = load(&scratch.s2[channel][2 * tile_row + i][h]);
+    transform_input(d, v);
+    LENET5_UNROLL
+    for (int i = 0; i < 6; ++i) store(&scratch.c3_rows[tile_row % 2][channel][i][h], v[i]);
+  }
+}
+
+// … and along its rows for one row point. Tile t sees columns 2t … 2t + 5: the even lanes t, t + 1 and t + 2, and the odd
+// ones. A channel has eight lanes, so that wide vectors take two channels at a time.
+LENET5_INLINE void c3_horizontal(int tile_row, int i, int channel, ConvolutionScratch& scratch) {
+  for (int c = channel; c < channel + 2; c += kWidth == 16 ? 2 : 1) {
+    const float* rows = scratch.c3_rows[tile_row % 2][c][i];
+    for (int h = 0; h < 8; h += kWidth) {
+      Vector d[6], v[6];
+      LENET5_UNROLL
+      for (int k = 0; k < 6; ++k) {
+        const float* from = rows + (k % 2) * 8 + k / 2 + h;
 #if defined(__AVX512F__)
-  for (int i = 0; i < 6; ++i) {
-    for (int c = 0; c < kC1; c += 2) {
-      const float* a = scratch.c3_rows[c][i];
-      const float* b = scratch.c3_rows[c + 1][i];
-      Vector d[6], v[6];
-      LENET5_UNROLL
-      for (int k = 0; k < 6; ++k) {
-        const int at = (k % 2) * 8 + k / 2;
-        d[k] = _mm512_insertf32x8(_mm512_castps256_ps512(_mm256_loadu_ps(a + at)), _mm256_loadu_ps(b + at), 1);
+        const float* other = from + 6 * 16;
+        d[k] = _mm512_insertf32x8(_mm512_castps256_ps512(_mm256_loadu_ps(from)), _mm256_loadu_ps(other), 1);
+#else
+        d[k] = load(from);
+#endif
       }
       transform_input(d, v);
       LENET5_UNROLL
-      for (int k = 0; k < 6; ++k) store(scratch.c3_input[i][k][c], v[k]);
+      for (int k = 0; k < 6; ++k) store(&scratch.c3_input[i][k][c][h], v[k]);
     }
   }
-#else
-  for (int i = 0; i < 6; ++i) {
-    for (int c = 0; c < kC1; ++c) {
-      for (int h = 0; h < 8; h += kWidth) {
-        Vector d[6], v[6];
-        LENET5_UNROLL
-        for (int k = 0; k < 6; ++k) d[k] = load(&scratch.c3_rows[c][i][0] + (k % 2) * 8 + k / 2 + h);
-        transform_input(d, v);
-        LENET5_UNROLL
-        for (int k = 0; k < 6; ++k) store(&scratch.c3_input[i][k][c][h], v[k]);
-      }
-    }
-  }
-#endif
 }
 
-// Products of one row of tiles: `Tiles` tiles from `first` on, output channels h … h + width.
-template <int Tiles>
-LENET5_INLINE void c3_products(const ConvolutionWeights& weights, int first, int h, ConvolutionScratch& scratch) {
-  for (int i = 0; i < 6; ++i) {
-    Vector sum[Tiles][6];
-    LENET5_UNROLL
-    for (int t = 0; t < Tiles; ++t) {
-      LENET5_UNROLL
-      for (int k = 0; k < 6; ++k) sum[t][k] = zero();
-    }
+// Adds the products of two column points, a and b, at one row point: sums of five tiles each.
+LENET5_INLINE void c3_products(const ConvolutionWeights& weights, int i, int a, int b, int h,
+                               const ConvolutionScratch& scratch, Vector* sum_a, Vector* sum_b) {
 #pragma GCC unroll 1
-    for (int c = 0; c < kC1; ++c) {
-      LENET5_UNROLL
-      for (int k = 0; k < 6; ++k) {
-        const Vector u = load(&weights.c3[i][c][k][h]);
-        const float* input = &scratch.c3_input[i][k][c][first];
-        LENET5_UNROLL
-        for (int t = 0; t < Tiles; ++t) sum[t][k] = fma(u, all(input[t]), sum[t][k]);
-      }
-    }
+  for (int c = 0; c < kC1; ++c) {
+    const Vector u = load(&weights.c3[i][c][a][h]), w = load(&weights.c3[i][c][b][h]);
     LENET5_UNROLL
-    for (int t = 0; t < Tiles; ++t) {
-      Vector y[2];
-      transform_output(sum[t], y);
-      store(&scratch.c3_sums[i][0][first + t][h], y[0]);
-      store(&scratch.c3_sums[i][1][first + t][h], y[1]);
-    }
+    for (int t = 0; t < kS4; ++t) sum_a[t] = fma(u, all(scratch.c3_input[i][a][c][t]), sum_a[t]);
+    LENET5_UNROLL
+    for (int t = 0; t < kS4; ++t) sum_b[t] = fma(w, all(scratch.c3_input[i][b][c][t]), sum_b[t]);
   }
 }
 
+// The pooled features of one tile, from the sums of its six row points.
+template <bool Trace>
+LENET5_INLINE void c3_output(const ConvolutionWeights& weights, int tile_row, int t, const ConvolutionScratch& scratch,
+                             float* features, int32_t* choices) {
+  for (int h = 0; h < 16; h += kWidth) {
+    Vector y[2][2];
+    LENET5_UNROLL
+    for (int x = 0; x < 2; ++x) {
+      Vector m[6], column[2];
+      LENET5_UNROLL
+      for (int i = 0; i < 6; ++i) m[i] = load(&scratch.c3_sums[tile_row % 2][i][x][t][h]);
+      transform_output(m, column);
+      y[0][x] = column[0];
+      y[1][x] = column[1];
+    }
+    const int at = (tile_row * kS4 + t) * kC3 + h;
+    Vector best;
+    if constexpr (Trace) best = maximum(y, choices + at);
+    else best = maximum(y);
+    store(features + at, larger(zero(), best + load(weights.c3_bias + h)));
+  }
+}
+
+// The transforms are adds, loads and stores and the products multiply-adds, which a processor can do at the same time, but
+// only where it finds them within the hundred or so operations it looks ahead: so the transforms of what comes next and
+// the output of what came before stand between groups of sixty products.
 template <bool Trace>
 LENET5_INLINE void c3_layer(const ConvolutionWeights& weights, ConvolutionScratch& scratch, float* features,
                             int32_t* choices) {
+  for (int c = 0; c < kC1; ++c) c3_vertical(0, c, scratch);
+  for (int c = 0; c < kC1; c += 2) c3_horizontal(0, 0, c, scratch);
   for (int tile_row = 0; tile_row < kS4; ++tile_row) {
-    transform_s2(tile_row, scratch);
-    for (int h = 0; h < 16; h += kWidth) {
-      if constexpr (kWidth == 16) {
-        c3_products<5>(weights, 0, h, scratch);
-      } else {
-        c3_products<2>(weights, 0, h, scratch);
-        c3_products<2>(weights, 2, h, scratch);
-        c3_products<1>(weights, 4, h, scratch);
-      }
-      for (int t = 0; t < kS4; ++t) {
-        Vector y[2][2];
+    for (int i = 0; i < 6; ++i) {
+      const bool more_rows = tile_row + 1 < kS4, more = i < 5 || more_rows;
+      const int next_row = i < 5 ? tile_row : tile_row + 1, next = i < 5 ? i + 1 : 0;
+      for (int h = 0; h < 16; h += kWidth) {
+        // The order of the column points is that of winograd.h's transform_output, spread over the three groups.
+        Vector y[2][kS4], m[2][kS4];
         LENET5_UNROLL
-        for (int x = 0; x < 2; ++x) {
-          Vector m[6], column[2];
-          LENET5_UNROLL
-          for (int i = 0; i < 6; ++i) m[i] = load(&scratch.c3_sums[i][x][t][h]);
-          transform_output(m, column);
-          y[0][x] = column[0];
-          y[1][x] = column[1];
+        for (int t = 0; t < kS4; ++t) m[0][t] = m[1][t] = zero();
+        c3_products(weights, i, 1, 2, h, scratch, m[0], m[1]);
+        LENET5_UNROLL
+        for (int t = 0; t < kS4; ++t) {
+          y[0][t] = m[0][t] + m[1][t];
+          y[1][t] = all(kRootHalf) * (m[0][t] - m[1][t]);
         }
-        const int at = (tile_row * kS4 + t) * kC3 + h;
-        Vector best;
-        if constexpr (Trace) best = maximum(y, choices + at);
-        else best = maximum(y);
-        store(features + at, larger(zero(), best + load(weights.c3_bias + h)));
+        if (h == 0 && more) c3_horizontal(next_row, next, 0, scratch);
+        LENET5_UNROLL
+        for (int t = 0; t < kS4; ++t) m[0][t] = m[1][t] = zero();
+        c3_products(weights, i, 3, 4, h, scratch, m[0], m[1]);
+        LENET5_UNROLL
+        for (int t = 0; t < kS4; ++t) {
+          y[0][t] += m[0][t] + m[1][t];
+          y[1][t] = fma(all(kRootTwo), m[0][t] - m[1][t], y[1][t]);
+        }
+        if (h == 0 && more) c3_horizontal(next_row, next, 2, scratch);
+        if (h == 0 && more_rows && i < 5) c3_vertical(tile_row + 1, i, scratch);
+        c3_products(weights, i, 0, 5, h, scratch, y[0], y[1]);
+        LENET5_UNROLL
+        for (int t = 0; t < kS4; ++t) {
+          store(&scratch.c3_sums[tile_row % 2][i][0][t][h], y[0][t]);
+          store(&scratch.c3_sums[tile_row % 2][i][1][t][h], y[1][t]);
+        }
+        if (h == 0 && more) c3_horizontal(next_row, next, 4, scratch);
+        if (h == 0 && more_rows && i == 0) c3_vertical(tile_row + 1, 5, scratch);
       }
+      if (tile_row > 0 && i < kS4) c3_output<Trace>(weights, tile_row - 1, i, scratch, features, choices);
     }
   }
+  for (int t = 0; t < kS4; ++t) c3_output<Trace>(weights, kS4 - 1, t, scratch, features, choices);
 }
 
 // s2 from its rows of even and odd columns to [position][channel], where a tap's six channels are neighbours.
@@ -231,10 +295,10 @@ inline void trace_s2(const ConvolutionScratch& scratch, ConvolutionTrace& trace)
 template <bool Trace>
 void convolve_image(const ConvolutionWeights& weights, const void* pixels, PixelType type, int size,
                     ConvolutionScratch& scratch, float* features, ConvolutionTrace* trace) {
-  if (type == PixelType::uint8) transform_pixels(static_cast<const uint8_t*>(pixels), size, scratch);
-  else transform_pixels(static_cast<const float*>(pixels), size, scratch);
-  const auto* c1 = type == PixelType::uint8 ? weights.c1_bytes : weights.c1_float;
-  c1_layer<Trace>(c1, weights.c1_bias, scratch);
+  const bool bytes = type == PixelType::uint8;
+  const uint32_t filled = bytes ? transform_pixels(static_cast<const uint8_t*>(pixels), size, scratch)
+                                : transform_pixels(static_cast<const float*>(pixels), size, scratch);
+  c1_layer<Trace>(bytes ? weights.c1_bytes : weights.c1_float, weights.c1_bias, filled, scratch);
   c3_layer<Trace>(weights, scratch, features, Trace ? trace->s4_choice : nullptr);
   if constexpr (Trace) trace_s2(scratch, *trace);
 }

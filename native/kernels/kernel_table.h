@@ -12,9 +12,9 @@ struct ConvolutionScratch {
   alignas(64) float c1_input[kCanvas][6][16];       // [row][column point][pair of conv columns]
   alignas(64) float s2[kC1][kS2][16];               // even columns in lanes 0..6, odd ones in 8..14
   alignas(64) int32_t s2_choice[kC1][kS2][16];      // training: 2 × row + column of the maximum in its window
-  alignas(64) float c3_rows[kC1][6][16];            // s2 after the vertical transform, one row of tiles
+  alignas(64) float c3_rows[2][kC1][6][16];         // s2 after the vertical transform, this row of tiles and the next
   alignas(64) float c3_input[6][6][kC1][8];         // [row point][column point][channel][tile]
-  alignas(64) float c3_sums[6][2][kS4][16];         // [row point][column][tile][channel]
+  alignas(64) float c3_sums[2][6][2][kS4][16];      // this row of tiles and the last: [row point][column][tile][channel]
 };
 
 // What the backward pass of one image needs of its forward pass.

@@ -24,7 +24,7 @@ target_link_libraries(lenet5_kernels PUBLIC Threads::Threads)
 
 # Not -ffast-math: a diverged training must show as NaN, and sums keep their order, so that a seed gives the same weights.
 target_compile_options(lenet5_kernels PRIVATE
-  -O3 -fno-math-errno -fno-trapping-math -ffp-contract=fast -Wall -Wextra -Wno-unknown-pragmas)
+  -O3 -fno-math-errno -fno-trapping-math -ffp-contract=off -Wall -Wextra -Wno-unknown-pragmas)
 
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
   # The baseline says so itself, in case the environment's flags ask for more.
