@@ -3,12 +3,12 @@
 Which of the two is faster depends on the batch, so both are tried when a batch size is prepared and the faster one stays.
 """
 
-import time
+import copy
 
 import torch
 
 from pytorch_eager import load_module
-from shared.protocol import serve
+from shared.protocol import fastest, serve
 
 
 class Optimized:
@@ -27,46 +27,23 @@ class Optimized:
         with torch.inference_mode():
             return self.script(torch.from_numpy(image)).numpy()
 
-    def candidates(self):
-        yield "torch.jit.optimize_for_inference", self.script, lambda x: x
-        channels_last = torch.jit.optimize_for_inference(
-            torch.jit.freeze(torch.jit.script(self.module.to(memory_format=torch.channels_last)))
-        )
-        last = lambda x: x.contiguous(memory_format=torch.channels_last)
-        yield "torch.jit.optimize_for_inference, channels_last", channels_last, last
-        module = self.module.to(memory_format=torch.contiguous_format)
-        yield "torch.compile", torch.compile(module, dynamic=False, options={"freezing": True}), lambda x: x
+    def candidates(self, images, batch):
+        contiguous = torch.from_numpy(images).split(batch)
+        channels_last = [x.contiguous(memory_format=torch.channels_last) for x in contiguous]
+        in_channels_last = copy.deepcopy(self.module).to(memory_format=torch.channels_last)
+        frozen = torch.jit.optimize_for_inference(torch.jit.freeze(torch.jit.script(in_channels_last)))
+        compiled = torch.compile(self.module, dynamic=False, options={"freezing": True})
+        for name, run, batches in (
+            ("torch.jit.optimize_for_inference", self.script, contiguous),
+            ("torch.jit.optimize_for_inference, channels_last", frozen, channels_last),
+            ("torch.compile", compiled, contiguous),
+        ):
+            call = torch.inference_mode()(lambda index, run=run, batches=batches: run(batches[index]))
+            yield name, call, len(batches)
 
-    @torch.inference_mode()
     def prepare(self, images, batch):
-        best = None
-        for name, run, layout in self.candidates():
-            try:
-                batches = [layout(x) for x in torch.from_numpy(images).split(batch)]
-                for x in batches[:10]:
-                    run(x)
-                # Ten windows of 30 ms, the median: one slow window must not choose for the whole run.
-                windows = sorted(self.window(run, batches) for _ in range(10))
-            except Exception as error:  # a compiler that is not there leaves the other candidates
-                print(f"{name}: {error}")
-                continue
-            if best is None or windows[5] < best[0]:
-                best = (windows[5], name, run, batches)
-        _, self.chosen[batch], run, batches = best
-
-        def call(index):
-            return run(batches[index])
-
-        return torch.inference_mode()(call)
-
-    def window(self, run, batches):
-        begin = now = time.perf_counter()
-        calls = 0
-        while now - begin < 0.03:
-            run(batches[calls % len(batches)])
-            calls += 1
-            now = time.perf_counter()
-        return (now - begin) / calls
+        self.chosen[batch], call = fastest(self.candidates(images, batch))
+        return call
 
 
 if __name__ == "__main__":

@@ -35,15 +35,17 @@ function forward(tf, p, x, padding) {
   return dense(f6, "output", "linear");
 }
 
-/** He-uniform weights as tfjs variables, drawn from a seed. */
+/** Fresh variables as PyTorch draws them: weights and biases uniform within 1/√inputs. */
 function fresh(tf, seed) {
   const shapes = { c1: [5, 5, 1, 6], c3: [5, 5, 6, 16], c5: [400, 120], f6: [120, 84], output: [84, 10] };
   const variables = {};
   Object.entries(shapes).forEach(([name, shape], index) => {
     const inputs = shape.slice(0, -1).reduce((product, length) => product * length, 1);
-    const bound = Math.sqrt(6 / inputs);
+    const bound = 1 / Math.sqrt(inputs);
     variables[`${name}.weight`] = tf.variable(tf.randomUniform(shape, -bound, bound, "float32", seed * 10 + index));
-    variables[`${name}.bias`] = tf.variable(tf.zeros([shape.at(-1)]));
+    variables[`${name}.bias`] = tf.variable(
+      tf.randomUniform([shape.at(-1)], -bound, bound, "float32", seed * 10 + 5 + index),
+    );
   });
   return variables;
 }
