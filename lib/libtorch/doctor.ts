@@ -1,0 +1,208 @@
+// `lenet5 doctor`: what was found where, what is missing, and how to mend it.
+import { execFile } from "node:child_process";
+import { constants } from "node:fs";
+import { access, mkdir, statfs } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { promisify } from "node:util";
+import { packageRoot } from "#package-root";
+import { cacheRoot } from "../cache.js";
+import { libtorchCandidates, PINNED_LIBTORCH_VERSION, pythonCommands } from "./find.js";
+import { type BuiltAddon, findBuiltAddon } from "./load-addon.js";
+
+const run = promisify(execFile);
+const OLDEST_NODE = [20, 17] as const;
+const OLDEST_CMAKE = [3, 22] as const;
+/** A training run's checkpoints, a data set and a libtorch fit into this. */
+const COMFORTABLE_BYTES = 2e9;
+
+/** One thing that was looked at. */
+export interface DoctorCheck {
+  /** What was looked at, for example `CMake`. */
+  name: string;
+  /** `failed` keeps the package from working; `warning` only what the text names. */
+  status: "ok" | "warning" | "failed";
+  /** What was found. */
+  found: string;
+  /** How to mend it; absent where there is nothing to mend. */
+  fix?: string;
+}
+
+/** What {@link diagnose} found. */
+export interface Diagnosis {
+  /** True where nothing failed: the package works. */
+  ok: boolean;
+  checks: DoctorCheck[];
+}
+
+/** Looks at everything the package needs. Never throws, whatever the machine is like. */
+export async function diagnose(): Promise<Diagnosis> {
+  let built: BuiltAddon | undefined;
+  let buildProblem = "";
+  try {
+    built = findBuiltAddon();
+  } catch (error) {
+    buildProblem = (error as Error).message;
+  }
+  const checks = [
+    checkNode(),
+    ...checkLibtorch(built),
+    checkBuiltAddon(built, buildProblem),
+    ...(built ? [await checkLoading()] : []),
+    await checkCompiler(built !== undefined),
+    await checkCMake(built !== undefined),
+    await checkPython(),
+    await checkCache(),
+  ];
+  return { ok: checks.every(({ status }) => status !== "failed"), checks };
+}
+
+function atLeast(version: string, oldest: readonly [number, number]): boolean {
+  const [major = 0, minor = 0] = version.split(".").map(Number);
+  return major > oldest[0] || (major === oldest[0] && minor >= oldest[1]);
+}
+
+function checkNode(): DoctorCheck {
+  const { node } = process.versions;
+  const found = `${node} on ${process.platform}-${process.arch}`;
+  if (atLeast(node, OLDEST_NODE)) return { name: "Node.js", status: "ok", found };
+  return { name: "Node.js", status: "failed", found, fix: `install Node.js ${OLDEST_NODE.join(".")} or later` };
+}
+
+/** Every libtorch in the order in which it counts; the first one that fits is taken. */
+function checkLibtorch(built: BuiltAddon | undefined): DoctorCheck[] {
+  const wanted = built && { built: { version: built.libtorchVersion, cxx11Abi: built.cxx11Abi } };
+  const candidates = libtorchCandidates(wanted ?? {});
+  const taken = candidates.find(({ fault }) => fault === undefined);
+  const checks = candidates.map((candidate): DoctorCheck => {
+    const { origin, folder, libtorch, fault } = candidate;
+    const name = `libtorch (${origin})`;
+    if (fault || !libtorch) return { name, status: "warning", found: `${folder} ${fault ?? "holds no libtorch"}` };
+    const cuda = libtorch.cudaLibraries.length > 0 ? "with CUDA" : "CPU only";
+    const headers = libtorch.includeDirectory ? "" : ", no headers (enough to run, not to build)";
+    const use = candidate === taken ? "" : "; not taken: one before it fits";
+    return { name, status: "ok", found: `${libtorch.version}, ${cuda}${headers}, in ${libtorch.root}${use}` };
+  });
+  if (taken) return checks;
+  const named = process.env.LIBTORCH ? "correct or unset LIBTORCH, or " : "";
+  const rebuild = built && checks.length > 0 ? ", or build for the one you have: `npx lenet5 install --build`" : "";
+  return [
+    ...checks,
+    {
+      name: "libtorch",
+      status: "failed",
+      found: built ? `none of version ${built.libtorchVersion}, for which the addon was built` : "none that works",
+      fix: `${named}run \`npx lenet5 install\` (installs ${PINNED_LIBTORCH_VERSION})${rebuild}`,
+    },
+  ];
+}
+
+function checkBuiltAddon(built: BuiltAddon | undefined, problem: string): DoctorCheck {
+  const name = "native addon";
+  if (!built) return { name, status: "failed", found: problem, fix: "run `npx lenet5 install --build`" };
+  const kind = dirname(built.loader).includes("prebuilds") ? "prebuilt" : "built here";
+  const what = `${kind} for libtorch ${built.libtorchVersion} with ${built.compiler}`;
+  return { name, status: "ok", found: `${what}, in ${dirname(built.loader)}` };
+}
+
+/** Loads the addon in a process of its own: what cannot be loaded may end the process. */
+async function checkLoading(): Promise<DoctorCheck> {
+  const name = "loading the addon";
+  const script = `
+    const { loadAddonWithDetails } = require(process.argv[1]);
+    try {
+      const { libtorch, skipped } = loadAddonWithDetails();
+      process.stdout.write(JSON.stringify({ folder: libtorch.folder, skipped }));
+    } catch (error) {
+      process.stdout.write(JSON.stringify({ failure: error.message }));
+    }`;
+  const module = join(packageRoot, "dist", "cjs", "libtorch", "load-addon.js");
+  try {
+    const { stdout } = await run(process.execPath, ["--eval", script, module], { timeout: 60_000 });
+    const result = JSON.parse(stdout) as { folder?: string; skipped?: string[]; failure?: string };
+    if (result.failure) return { name, status: "failed", found: result.failure, fix: "the message names the fix" };
+    if (result.skipped && result.skipped.length > 0) {
+      const fix = "the CPU works; for CUDA, install NVIDIA's driver and the libraries that are named";
+      return { name, status: "warning", found: `without CUDA: ${result.skipped.join("; ")}`, fix };
+    }
+    return { name, status: "ok", found: `works with ${result.folder}` };
+  } catch (error) {
+    const found = `the process that tried it ended: ${(error as Error).message.split("\n")[0]}`;
+    return { name, status: "failed", found, fix: "rebuild the addon: `npx lenet5 install --build`" };
+  }
+}
+
+async function firstLine(command: string, args: string[]): Promise<string | undefined> {
+  try {
+    const { stdout, stderr } = await run(command, args, { timeout: 20_000 });
+    return (stdout || stderr).split("\n")[0]?.trim();
+  } catch {
+    return undefined;
+  }
+}
+
+async function checkCompiler(built: boolean): Promise<DoctorCheck> {
+  const command = process.env.CXX || (process.platform === "win32" ? "cl" : "c++");
+  const found = await firstLine(command, process.platform === "win32" ? [] : ["--version"]);
+  if (found) return { name: "C++ compiler", status: "ok", found };
+  return {
+    name: "C++ compiler",
+    status: built ? "warning" : "failed",
+    found: `no ${command}${built ? " (only needed to build the addon)" : ""}`,
+    fix: "install one (Debian: apt-get install g++; macOS: xcode-select --install; Windows: Visual Studio with C++)",
+  };
+}
+
+async function checkCMake(built: boolean): Promise<DoctorCheck> {
+  const line = await firstLine("cmake", ["--version"]);
+  const version = /[0-9]+\.[0-9]+[0-9.]*/.exec(line ?? "")?.[0];
+  if (version && atLeast(version, OLDEST_CMAKE)) return { name: "CMake", status: "ok", found: version };
+  return {
+    name: "CMake",
+    status: built ? "warning" : "failed",
+    found: `${version ?? "no cmake"}${built ? " (only needed to build the addon)" : ""}`,
+    fix: `install CMake ${OLDEST_CMAKE.join(".")} or later (Debian: apt-get install cmake)`,
+  };
+}
+
+async function checkPython(): Promise<DoctorCheck> {
+  for (const python of pythonCommands()) {
+    const line = await firstLine(python, ["-m", "pip", "--version"]);
+    if (line) return { name: "Python with pip", status: "ok", found: `${python}: ${line}` };
+  }
+  return {
+    name: "Python with pip",
+    status: "ok",
+    found: "none; `lenet5 install` then fetches from the package index itself",
+  };
+}
+
+async function checkCache(): Promise<DoctorCheck> {
+  const name = "cache folder";
+  const root = cacheRoot();
+  try {
+    await mkdir(root, { recursive: true });
+    await access(root, constants.W_OK);
+    const { bavail, bsize } = await statfs(root);
+    const free = bavail * bsize;
+    const found = `${root}, ${(free / 1e9).toFixed(1)} GB free`;
+    if (free >= COMFORTABLE_BYTES) return { name, status: "ok", found };
+    return { name, status: "warning", found, fix: "free some space, or set LENET5_CACHE_DIR to another disk" };
+  } catch (error) {
+    const fix = "set LENET5_CACHE_DIR to a folder that can be written";
+    return { name, status: "warning", found: `${root}: ${(error as Error).message}`, fix };
+  }
+}
+
+const MARKS = { ok: "✓", warning: "!", failed: "✗" } as const;
+
+/** The diagnosis as lines of text. */
+export function formatDiagnosis({ ok, checks }: Diagnosis): string {
+  const width = Math.max(...checks.map(({ name }) => name.length));
+  const lines = checks.flatMap(({ name, status, found, fix }) => [
+    `${MARKS[status]} ${name.padEnd(width)}  ${found}`,
+    ...(fix ? [`  ${" ".repeat(width)}  → ${fix}`] : []),
+  ]);
+  const failures = checks.filter(({ status }) => status === "failed").length;
+  const verdict = ok ? "Everything that is needed is here." : `${failures} of ${checks.length} checks failed.`;
+  return `${lines.join("\n")}\n\n${verdict}`;
+}
