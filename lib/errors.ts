@@ -35,6 +35,10 @@ export const ERRORS = {
   SCRIPT_RAISED: { status: 400, meaning: "the TorchScript code raised an exception" },
   SCRIPT_METHOD_NOT_FOUND: { status: 404, meaning: "the module has no such method" },
   SCRIPT_ARGUMENTS: { status: 400, meaning: "arguments do not fit the method's signature" },
+  SCRIPT_UNSUPPORTED: {
+    status: 501,
+    meaning: "the module uses an operator, a file version or a value that libtorch or JavaScript has nothing for",
+  },
   LIBTORCH_NOT_FOUND: { status: 500, meaning: "no libtorch was found" },
   LIBTORCH_MIXED: { status: 500, meaning: "a second libtorch is in the process already" },
   LIBTORCH_INCOMPATIBLE: { status: 500, meaning: "the addon was built for another libtorch" },
@@ -74,7 +78,8 @@ export function describe(value: unknown): string {
   if (value === null || value === undefined) return String(value);
   if (typeof value === "string") return value.length <= 80 ? `"${value}"` : `a string of ${value.length} characters`;
   if (typeof value === "number" || typeof value === "bigint" || typeof value === "boolean") return String(value);
-  if (Array.isArray(value)) return value.length <= 8 ? `[${value.map(describe).join(", ")}]` : `an array of ${value.length}`;
+  if (Array.isArray(value))
+    return value.length <= 8 ? `[${value.map(describe).join(", ")}]` : `an array of ${value.length}`;
   if (ArrayBuffer.isView(value)) return `a ${value.constructor.name} of ${value.byteLength} bytes`;
   if (typeof value === "function") return "a function";
   return `a ${(value as object).constructor?.name ?? "object"}`;

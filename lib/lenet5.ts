@@ -12,7 +12,15 @@ import { defaultClassNames, METADATA_NAME, MNIST_NORMALIZATION, writeMetadata } 
 import { type ImageInput, type PixelInput, type Pixels, readPixels, toPixels } from "./lenet5/pixels.js";
 import { PredictionBatcher } from "./lenet5/prediction-batcher.js";
 import { joinParameters, type StateDict, splitParameters } from "./lenet5/state-dict.js";
-import { fromNative, native, nativeCall, nativeCallSync, type NativeFitEvent, type NativeFitRequest, type NativeLeNet5 } from "./native.js";
+import {
+  fromNative,
+  type NativeFitEvent,
+  type NativeFitRequest,
+  type NativeLeNet5,
+  native,
+  nativeCall,
+  nativeCallSync,
+} from "./native.js";
 import { checkOptionNames, finiteNumber, oneOf, wholeNumber } from "./options.js";
 import type { Tensor } from "./tensor.js";
 
@@ -206,7 +214,7 @@ export class LeNet5 {
     if (this.#training) throw expectedButGot("MODEL_BUSY", "one training at a time", "fit", "a second one");
     if (signal?.aborted) throw aborted(signal);
     this.#training = true;
-    const queue = new EventQueue<NativeFitEvent>();
+    const queue = new EventQueue<NativeFitEvent>(request.progressSeconds === 0);
     const stop = () => this.#native.stop();
     let running: Promise<void> | undefined;
     try {
@@ -330,7 +338,12 @@ export class LeNet5 {
     return { data, shape: [pixels.count, this.numClasses], dtype: "float32" };
   }
 
-  #runSync(pixels: Pixels, given: Float32Array | undefined, labels: Int32Array | undefined, log: boolean): Float32Array {
+  #runSync(
+    pixels: Pixels,
+    given: Float32Array | undefined,
+    labels: Int32Array | undefined,
+    log: boolean,
+  ): Float32Array {
     const length = pixels.count * this.numClasses;
     if (given !== undefined && !(given instanceof Float32Array && given.length >= length)) {
       throw expected("INVALID_SHAPE", `a Float32Array of at least ${length} elements`, "output", given);
@@ -352,7 +365,10 @@ export class LeNet5 {
    * The mean loss of a labelled batch and its gradient by each parameter; the weights stay as they are.
    * @throws as `predict`, and LENET5_INVALID_LABELS, LENET5_COUNT_MISMATCH
    */
-  async gradients(images: PixelInput, labels: Int32Array | Uint8Array): Promise<{ loss: number; gradients: StateDict }> {
+  async gradients(
+    images: PixelInput,
+    labels: Int32Array | Uint8Array,
+  ): Promise<{ loss: number; gradients: StateDict }> {
     this.#checkUsable();
     const pixels = toPixels(images);
     const checked = imageSet(
@@ -373,7 +389,8 @@ export class LeNet5 {
   /** Takes the parameters given. @throws LENET5_MODEL_MISMATCH, LENET5_MODEL_BUSY while training, LENET5_DISPOSED */
   loadStateDict(stateDict: StateDict): void {
     this.#checkUsable();
-    if (this.#training) throw expectedButGot("MODEL_BUSY", "a model at rest", "loadStateDict", "one that is being trained");
+    if (this.#training)
+      throw expectedButGot("MODEL_BUSY", "a model at rest", "loadStateDict", "one that is being trained");
     const { flat, numClasses } = joinParameters(stateDict, "stateDict");
     if (numClasses !== this.numClasses) {
       throw expected("MODEL_MISMATCH", `${this.numClasses} classes`, "stateDict", numClasses);
@@ -406,7 +423,10 @@ export class LeNet5 {
   async #verify(archive: Uint8Array): Promise<void> {
     const difference = await nativeCall(this.#native.verifyTorchScript(archive));
     if (!(difference <= 1e-4)) {
-      throw new LeNet5Error("EXPORT_UNVERIFIED", `Expected the model's own answers for the written archive but received a difference of ${difference}`);
+      throw new LeNet5Error(
+        "EXPORT_UNVERIFIED",
+        `Expected the model's own answers for the written archive but received a difference of ${difference}`,
+      );
     }
   }
 
@@ -439,7 +459,11 @@ function checkDevice(device: unknown): void {
 
 function checkClassNames(classNames: unknown, numClasses: number): readonly string[] | undefined {
   if (classNames === undefined) return undefined;
-  if (!Array.isArray(classNames) || classNames.length !== numClasses || !classNames.every((name) => typeof name === "string")) {
+  if (
+    !Array.isArray(classNames) ||
+    classNames.length !== numClasses ||
+    !classNames.every((name) => typeof name === "string")
+  ) {
     throw expected("INVALID_OPTION", `${numClasses} strings`, "classNames", classNames);
   }
   return [...classNames];

@@ -16,15 +16,25 @@ export type DType =
 
 /** The typed array that holds each element type. float16 and bfloat16 travel as their 16-bit patterns. */
 export interface DTypeArrays {
+  /** IEEE 754 half precision, as bit patterns. */
   float16: Uint16Array;
+  /** The upper half of a float32, as bit patterns. */
   bfloat16: Uint16Array;
+  /** Single precision. */
   float32: Float32Array;
+  /** Double precision. */
   float64: Float64Array;
+  /** Unsigned bytes. */
   uint8: Uint8Array;
+  /** Signed bytes. */
   int8: Int8Array;
+  /** 16-bit integers. */
   int16: Int16Array;
+  /** 32-bit integers. */
   int32: Int32Array;
+  /** 64-bit integers, as BigInt. */
   int64: BigInt64Array;
+  /** One byte an element, 0 or 1. */
   bool: Uint8Array;
 }
 
@@ -33,13 +43,22 @@ export type TensorData = DTypeArrays[DType];
 
 /** A dense, row-major tensor: `data.length` equals the product of `shape`. */
 export interface Tensor<D extends DType = DType> {
+  /** The elements. */
   readonly data: DTypeArrays[D];
+  /** Sizes of the dimensions, outermost first; `[]` is a scalar. */
   readonly shape: readonly number[];
+  /** Element type. */
   readonly dtype: D;
 }
 
 /** Constructors of the typed arrays, by element type. */
-export const ARRAY_OF: { readonly [D in DType]: new (buffer: ArrayBufferLike, byteOffset?: number, length?: number) => DTypeArrays[D] } = {
+export const ARRAY_OF: {
+  readonly [D in DType]: new (
+    buffer: ArrayBufferLike,
+    byteOffset?: number,
+    length?: number,
+  ) => DTypeArrays[D];
+} = {
   float16: Uint16Array,
   bfloat16: Uint16Array,
   float32: Float32Array,

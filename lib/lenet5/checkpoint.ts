@@ -30,7 +30,12 @@ export function runSettings(
     images: request.train.labels.length,
     size: request.train.size,
     // The set itself, in one number: a run does not go on with other images or labels.
-    data: crc32(request.train.images, crc32(new Uint8Array(request.train.labels.buffer, request.train.labels.byteOffset, request.train.labels.byteLength))),
+    data: crc32(
+      request.train.images,
+      crc32(
+        new Uint8Array(request.train.labels.buffer, request.train.labels.byteOffset, request.train.labels.byteLength),
+      ),
+    ),
     batchSize: request.batchSize,
     learningRate: request.learningRate,
     beta1: request.beta1,
@@ -58,12 +63,17 @@ export async function writeCheckpoint(
 ): Promise<string> {
   const tensors: Record<string, Tensor> = { ...splitParameters(state.parameters, numClasses) };
   for (const [key, prefix] of MOMENTS) {
-    for (const [name, tensor] of Object.entries(splitParameters(state[key], numClasses))) tensors[prefix + name] = tensor;
+    for (const [name, tensor] of Object.entries(splitParameters(state[key], numClasses)))
+      tensors[prefix + name] = tensor;
   }
   tensors.generator = { data: state.generator, shape: [state.generator.length], dtype: "uint8" };
   const path = join(directory, CHECKPOINT_NAME);
   await mkdir(directory, { recursive: true }).catch((cause) => {
-    throw new LeNet5Error("FILE_WRITE_FAILED", `Expected to make the folder ${directory} but received ${cause.message}`, { cause });
+    throw new LeNet5Error(
+      "FILE_WRITE_FAILED",
+      `Expected a folder for ${directory} but received ${cause.message}`,
+      { cause },
+    );
   });
   const metadata = {
     format: "lenet5-libtorch checkpoint 1",
@@ -85,23 +95,41 @@ export async function readCheckpoint(directory: string, settings: RunSettings): 
   try {
     bytes = await readFile(path);
   } catch (cause) {
-    throw new LeNet5Error("CHECKPOINT_NOT_FOUND", `Expected a checkpoint at ${path} but received ${(cause as Error).message}`, { cause });
+    throw new LeNet5Error(
+      "CHECKPOINT_NOT_FOUND",
+      `Expected a checkpoint for ${path} but received ${(cause as Error).message}`,
+      { cause },
+    );
   }
   let tensors: Record<string, Tensor>;
   let metadata: Record<string, string>;
   try {
     ({ tensors, metadata } = readSafetensors(bytes));
   } catch (cause) {
-    throw new LeNet5Error("CHECKPOINT_CORRUPT", `Expected a whole checkpoint at ${path} but received: ${(cause as Error).message}`, { cause });
+    throw new LeNet5Error(
+      "CHECKPOINT_CORRUPT",
+      `Expected a whole checkpoint for ${path} but received ${(cause as Error).message}`,
+      { cause },
+    );
   }
   const { crc32: stored, ...rest } = metadata;
   if (rest.format !== "lenet5-libtorch checkpoint 1" || stored !== checksum(tensors, rest)) {
-    throw expectedButGot("CHECKPOINT_CORRUPT", "a whole checkpoint", path, "one whose checksum does not fit its contents");
+    throw expectedButGot(
+      "CHECKPOINT_CORRUPT",
+      "a whole checkpoint",
+      path,
+      "one whose checksum does not fit its contents",
+    );
   }
   const was = JSON.parse(rest.settings!) as RunSettings;
   for (const [name, value] of Object.entries(settings)) {
     if (was[name] !== value) {
-      throw expectedButGot("CHECKPOINT_MISMATCH", `${name} ${was[name]}, as when the checkpoint was written,`, `the run resumed from ${path}`, `${value}`);
+      throw expectedButGot(
+        "CHECKPOINT_MISMATCH",
+        `${name} ${was[name]}, as when the checkpoint was written,`,
+        `the run resumed from ${path}`,
+        `${value}`,
+      );
     }
   }
   const generator = tensors.generator!;

@@ -3,14 +3,20 @@
 
 /** A queue with one consumer. */
 export class EventQueue<Event extends { type: string }> {
+  readonly #keepAll: boolean;
   #events: Event[] = [];
   #wake: (() => void) | undefined;
   #closed = false;
 
+  /** @param keepAll - true where each progress event was asked for */
+  constructor(keepAll: boolean) {
+    this.#keepAll = keepAll;
+  }
+
   /** Adds an event; a waiting progress event is replaced. */
   push(event: Event): void {
     const last = this.#events.at(-1);
-    if (event.type === "progress" && last?.type === "progress") this.#events[this.#events.length - 1] = event;
+    if (!this.#keepAll && event.type === "progress" && last?.type === "progress") this.#events[this.#events.length - 1] = event;
     else this.#events.push(event);
     this.#wake?.();
   }

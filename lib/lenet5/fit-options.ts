@@ -1,5 +1,5 @@
 // The options of `fit`: their defaults, their checks, and the request that goes to the native trainer.
-import type { Dataset } from "../data/dataset.js";
+import { checkLabels, type Dataset } from "../data/dataset.js";
 import { expected, expectedButGot } from "../errors.js";
 import type { NativeFitRequest, NativeImageSet } from "../native.js";
 import { checkOptionNames, finiteNumber, oneOf, wholeNumber } from "../options.js";
@@ -45,28 +45,35 @@ export interface FitOptions {
   checkpointDirectory?: string;
   /** Continue from `checkpointDirectory`; the run must have the same settings. @defaultValue false */
   resume?: boolean;
-  /** Seconds between progress events; 0 means one a step. @defaultValue 0.1 */
+  /** Seconds between progress events; 0 means one a step, of which none is dropped. @defaultValue 0.1 */
   progressInterval?: number;
 }
 
 /** `fit` within an epoch. */
 export interface ProgressEvent {
+  /** Tells the two kinds of event apart. */
   type: "progress";
-  /** Epochs and steps count from 1. */
+  /** The epoch under way, from 1. */
   epoch: number;
+  /** Epochs of the whole run. */
   epochs: number;
+  /** The step just done in this epoch, from 1. */
   step: number;
+  /** Steps of this epoch. */
   steps: number;
   /** Mean negative log-likelihood of this step's batch. */
   loss: number;
-  /** Since the epoch began. */
+  /** Images a second since the epoch began. */
   imagesPerSecond: number;
 }
 
 /** `fit` at the end of an epoch. */
 export interface EpochEvent {
+  /** Tells the two kinds of event apart. */
   type: "epoch";
+  /** The epoch just ended, from 1. */
   epoch: number;
+  /** Epochs of the whole run. */
   epochs: number;
   /** Mean negative log-likelihood over the epoch's training images, as they were met. */
   loss: number;
@@ -74,6 +81,7 @@ export interface EpochEvent {
   accuracy: number;
   /** Training time of the epoch, evaluation excluded. */
   seconds: number;
+  /** Images of the epoch divided by `seconds`. */
   imagesPerSecond: number;
   /** Learning rate of the epoch's last step. */
   learningRate: number;
@@ -131,19 +139,27 @@ export function fitRequest(
   wholeNumber(batchSize, "batchSize", 1, 1_000_000);
   finiteNumber(learningRate, "learningRate", "above 0", (value) => value > 0);
   if (!Array.isArray(betas) || betas.length !== 2) throw expected("INVALID_OPTION", "two numbers", "betas", betas);
-  const [beta1, beta2] = betas.map((beta, i) => finiteNumber(beta, `betas[${i}]`, "in 0 ≤ beta < 1", (b) => b >= 0 && b < 1));
+  const [beta1, beta2] = betas.map((beta, i) =>
+    finiteNumber(beta, `betas[${i}]`, "in 0 ≤ beta < 1", (b) => b >= 0 && b < 1),
+  );
   finiteNumber(epsilon, "epsilon", "above 0", (value) => value > 0);
   finiteNumber(weightDecay, "weightDecay", "of at least 0", (value) => value >= 0);
   oneOf(schedule, "schedule", ["constant", "one-cycle"]);
   wholeNumber(seed, "seed", 0);
   finiteNumber(progressInterval, "progressInterval", "of at least 0", (value) => value >= 0);
-  if (signal !== undefined && !(signal instanceof AbortSignal)) throw expected("INVALID_OPTION", "an AbortSignal", "signal", signal);
+  if (signal !== undefined && !(signal instanceof AbortSignal))
+    throw expected("INVALID_OPTION", "an AbortSignal", "signal", signal);
   if (typeof resume !== "boolean") throw expected("INVALID_OPTION", "true or false", "resume", resume);
   if (checkpointDirectory !== undefined && (typeof checkpointDirectory !== "string" || checkpointDirectory === "")) {
     throw expected("INVALID_OPTION", "a folder's path", "checkpointDirectory", checkpointDirectory);
   }
   if (resume && checkpointDirectory === undefined) {
-    throw expected("INVALID_OPTION", "a folder's path (because resume is true)", "checkpointDirectory", checkpointDirectory);
+    throw expected(
+      "INVALID_OPTION",
+      "a folder's path (because resume is true)",
+      "checkpointDirectory",
+      checkpointDirectory,
+    );
   }
 
   return {
@@ -177,16 +193,22 @@ export function imageSet(data: LabelledImages, numClasses: number, where: string
   if (height !== 28 && height !== 32) throw expected("INVALID_SHAPE", "28 or 32", `${where}.height`, height);
   if (images.length === 0) throw expectedButGot("DATA_EMPTY", "at least one image", where, "none");
   if (images.length % (height * height) !== 0) {
-    throw expectedButGot("INVALID_SHAPE", `a multiple of ${height * height} pixels`, `${where}.images`, `${images.length} pixels`);
+    throw expectedButGot(
+      "INVALID_SHAPE",
+      `a multiple of ${height * height} pixels`,
+      `${where}.images`,
+      `${images.length} pixels`,
+    );
   }
   const count = images.length / (height * height);
   if (labels.length !== count) {
-    throw expectedButGot("COUNT_MISMATCH", `${count} labels, one an image,`, `${where}.labels`, `${labels.length} labels`);
+    throw expectedButGot(
+      "COUNT_MISMATCH",
+      `${count} labels, one an image,`,
+      `${where}.labels`,
+      `${labels.length} labels`,
+    );
   }
-  for (let i = 0; i < labels.length; i++) {
-    if (labels[i]! < 0 || labels[i]! >= numClasses) {
-      throw expected("INVALID_LABELS", `classes 0 to ${numClasses - 1}`, `${where}.labels[${i}]`, labels[i]);
-    }
-  }
+  checkLabels(labels, numClasses, `${where}.labels`);
   return { images, labels: labels instanceof Int32Array ? labels : Int32Array.from(labels), size: height };
 }

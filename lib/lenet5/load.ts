@@ -28,12 +28,12 @@ export async function readModel(source: string | Uint8Array): Promise<ModelFile>
     return { ...joinParameters(stateDict, where), metadata };
   }
   await checkTorchScriptArchive(bytes, { where });
-  const { tensors, extraFiles } = await nativeCall(native().readTorchScript(bytes));
+  const { tensors, metadata } = await nativeCall(native().readTorchScript(bytes, METADATA_NAME));
   const stateDict: StateDict = Object.fromEntries(
     Object.entries(tensors).map(([name, { shape, data }]) => [name, { data, shape, dtype: "float32" as const }]),
   );
   const { flat, numClasses } = joinParameters(stateDict, where);
-  return { flat, numClasses, metadata: readMetadata(extraFiles[METADATA_NAME], numClasses, where) };
+  return { flat, numClasses, metadata: readMetadata(metadata, numClasses, where) };
 }
 
 async function contents(source: unknown): Promise<Uint8Array> {
@@ -50,7 +50,7 @@ async function contents(source: unknown): Promise<Uint8Array> {
     if (cause instanceof LeNet5Error) throw cause;
     throw new LeNet5Error(
       "MODEL_NOT_FOUND",
-      `Expected a model file at ${source} but received ${(cause as Error).message}`,
+      `Expected a model file for ${source} but received ${(cause as Error).message}`,
       { cause },
     );
   }

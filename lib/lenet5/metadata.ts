@@ -44,7 +44,9 @@ export function readMetadata(text: string | undefined, numClasses: number, where
   try {
     const { classNames, normalization } = JSON.parse(text) as Partial<ModelMetadata>;
     const named =
-      Array.isArray(classNames) && classNames.length === numClasses && classNames.every((name) => typeof name === "string");
+      Array.isArray(classNames) &&
+      classNames.length === numClasses &&
+      classNames.every((name) => typeof name === "string");
     const normalized =
       Number.isFinite(normalization?.mean) && Number.isFinite(normalization?.std) && (normalization?.std ?? 0) > 0;
     if (named && normalized) {

@@ -1,5 +1,5 @@
 // What `predict` and its kin take as images, brought to one form: raw pixels, their count and their size.
-import { decodeDigit } from "../data/image.js";
+import { decodeDigit, decodeDigits } from "../data/image.js";
 import { expected, expectedButGot } from "../errors.js";
 import { checkTensor, type Tensor } from "../tensor.js";
 
@@ -27,11 +27,21 @@ export interface Pixels {
 /** The form of what {@link PixelInput} holds; nothing is copied. @throws LENET5_INVALID_SHAPE, LENET5_INVALID_DTYPE */
 export function toPixels(images: unknown, where = "images"): Pixels {
   if (Buffer.isBuffer(images)) {
-    throw expectedButGot("INVALID_DTYPE", "raw pixels in a Uint8Array or Float32Array", where, "a Buffer, which stands for an encoded image file");
+    throw expectedButGot(
+      "INVALID_DTYPE",
+      "raw pixels in a Uint8Array or Float32Array",
+      where,
+      "a Buffer, which stands for an encoded image file",
+    );
   }
   if (images instanceof Float32Array || images instanceof Uint8Array) {
     if (images.length % 784 !== 0) {
-      throw expectedButGot("INVALID_SHAPE", "a multiple of 784 pixels (28×28 an image)", where, `${images.length} pixels`);
+      throw expectedButGot(
+        "INVALID_SHAPE",
+        "a multiple of 784 pixels (28×28 an image)",
+        where,
+        `${images.length} pixels`,
+      );
     }
     return { data: images, size: 28, count: images.length / 784 };
   }
@@ -50,13 +60,24 @@ function fromTensor(tensor: Tensor, where: string): Pixels {
   const shape = tensor.shape;
   const [height, width] = shape.slice(-2);
   const leading = shape.slice(0, -2);
-  if (shape.length >= 2 && shape.length <= 4 && height === width && (height === 28 || height === 32) && (leading.length < 2 || leading[1] === 1)) {
+  if (
+    shape.length >= 2 &&
+    shape.length <= 4 &&
+    height === width &&
+    (height === 28 || height === 32) &&
+    (leading.length < 2 || leading[1] === 1)
+  ) {
     return { data, size: height, count: leading[0] ?? 1 };
   }
   if (shape.length === 2 && (shape[1] === 784 || shape[1] === 1024)) {
     return { data, size: shape[1] === 784 ? 28 : 32, count: shape[0]! };
   }
-  throw expectedButGot("INVALID_SHAPE", "[N, 1, 28, 28] (or [N, 1, 32, 32])", `${where}.shape`, `[${shape.join(", ")}]`);
+  throw expectedButGot(
+    "INVALID_SHAPE",
+    "[N, 1, 28, 28] (or [N, 1, 32, 32])",
+    `${where}.shape`,
+    `[${shape.join(", ")}]`,
+  );
 }
 
 /** Like {@link toPixels}, and decodes image files. */
@@ -65,15 +86,11 @@ export async function readPixels(images: ImageInput, where = "images"): Promise<
     return { data: await decodeDigit(images), size: 28, count: 1 };
   }
   if (Array.isArray(images)) {
-    const decoded = await Promise.all(
-      (images as readonly unknown[]).map((image, i) => {
-        if (typeof image === "string" || Buffer.isBuffer(image)) return decodeDigit(image);
-        throw expected("INVALID_ARGUMENT", "a file path or a Buffer", `${where}[${i}]`, image);
-      }),
-    );
-    const data = new Uint8Array(decoded.length * 784);
-    for (const [i, image] of decoded.entries()) data.set(image, i * 784);
-    return { data, size: 28, count: decoded.length };
+    for (const [i, image] of (images as readonly unknown[]).entries()) {
+      if (typeof image === "string" || Buffer.isBuffer(image)) continue;
+      throw expected("INVALID_ARGUMENT", "a file path or a Buffer", `${where}[${i}]`, image);
+    }
+    return { data: await decodeDigits(images as readonly ImageFileInput[]), size: 28, count: images.length };
   }
   return toPixels(images, where);
 }

@@ -3,7 +3,7 @@
 // Problem: each asynchronous prediction costs a hop to another thread and back, which takes longer than the network
 // itself. Resolution: while one native call is under way (and until the current tick ends), predictions gather; the next
 // call takes all of them that have the same element type and size.
-import { nativeCall, type NativeLeNet5 } from "../native.js";
+import { type NativeLeNet5, nativeCall } from "../native.js";
 import type { Pixels } from "./pixels.js";
 
 /** What one prediction gets back. */

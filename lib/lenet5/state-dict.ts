@@ -52,12 +52,22 @@ export function joinParameters(state: StateDict, where: string): { flat: Float32
   for (const [name, shape] of shapes) {
     const tensor = state[name];
     if (tensor === undefined) {
-      throw expectedButGot("MODEL_MISMATCH", `a parameter named "${name}"`, where, `only ${Object.keys(state).join(", ") || "none"}`);
+      throw expectedButGot(
+        "MODEL_MISMATCH",
+        `a parameter named "${name}"`,
+        where,
+        `only ${Object.keys(state).join(", ") || "none"}`,
+      );
     }
     checkTensor(tensor, `${where}: ${name}`);
     if (tensor.dtype !== "float32") throw expected("INVALID_DTYPE", "float32", `${where}: ${name}`, tensor.dtype);
     if (tensor.shape.length !== shape.length || tensor.shape.some((length, i) => length !== shape[i])) {
-      throw expectedButGot("MODEL_MISMATCH", `the shape [${shape.join(", ")}]`, `${where}: ${name}`, `[${tensor.shape.join(", ")}]`);
+      throw expectedButGot(
+        "MODEL_MISMATCH",
+        `the shape [${shape.join(", ")}]`,
+        `${where}: ${name}`,
+        `[${tensor.shape.join(", ")}]`,
+      );
     }
   }
   // Only now is the class count known to be backed by that many weights.

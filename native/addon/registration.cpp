@@ -3,6 +3,7 @@
 
 #include "lenet5_class.h"
 #include "runtime.h"
+#include "script_module_class.h"
 
 namespace {
 
@@ -11,6 +12,7 @@ class Addon : public Napi::Addon<Addon> {
   Addon(Napi::Env env, Napi::Object exports) {
     lenet5::addon::register_runtime(env, exports);
     lenet5::addon::LeNet5Class::register_in(env, exports);
+    lenet5::addon::register_script_module(env, exports);
   }
 };
 

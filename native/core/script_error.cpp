@@ -6,6 +6,7 @@
 #include <c10/util/Exception.h>
 #include <torch/csrc/jit/runtime/jit_exception.h>
 
+#include <cctype>
 #include <new>
 
 namespace lenet5 {
@@ -45,17 +46,40 @@ std::string first_line(const std::string& text) {
   return line.substr(0, line.find('\n'));
 }
 
+// What follows the traceback: "ValueError: too many elements". A few lines of source may stand before it; they are
+// indented, or have a parenthesis before their first colon.
+std::string message_after(const std::string& text, size_t traceback_end) {
+  size_t start = traceback_end;
+  while (start < text.size()) {
+    size_t colon = start;
+    while (colon < text.size() &&
+           (std::isalnum(static_cast<unsigned char>(text[colon])) || text[colon] == '_' || text[colon] == '.')) {
+      ++colon;
+    }
+    if (colon > start && text.compare(colon, 2, ": ") == 0) return trimmed(text.substr(start));
+    const size_t newline = text.find('\n', start);
+    if (newline == std::string::npos) break;
+    start = newline + 1;
+  }
+  return trimmed(text.substr(traceback_end));
+}
+
+void drop_prefix(std::string& text, const std::string& prefix) {
+  if (text.compare(0, prefix.size(), prefix) == 0) text.erase(0, prefix.size());
+}
+
 Error raised(const std::string& text) {
   if (is_out_of_memory(text)) {
     return Error("OUT_OF_MEMORY", "Expected enough memory for the call but the allocation failed", text);
   }
   const size_t marker = text.rfind(kMarker);
-  const std::string traceback = marker == std::string::npos ? text : text.substr(0, marker);
-  std::string message =
-      trimmed(marker == std::string::npos ? text.substr(kHeading.size()) : text.substr(marker + kMarker.size()));
+  const bool traced = marker != std::string::npos;
+  std::string message = message_after(text, traced ? marker + kMarker.size() : kHeading.size());
   const size_t backtrace = message.find("\nException raised from ");
   if (backtrace != std::string::npos) message = trimmed(message.substr(0, backtrace));
-  const std::string frame = innermost_frame(traceback);
+  drop_prefix(message, "builtins.");
+  if (message.compare(0, 30, "RuntimeError: AssertionError: ") == 0) drop_prefix(message, "RuntimeError: ");
+  const std::string frame = traced ? innermost_frame(text.substr(0, marker)) : "";
   return Error("SCRIPT_RAISED", frame.empty() ? message : message + " (" + frame + ")", text);
 }
 

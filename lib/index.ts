@@ -1,0 +1,40 @@
+// The public API: a table of contents.
+
+export { type ContactSheetOptions, contactSheet } from "./data/contact-sheet.js";
+export {
+  type Dataset,
+  type DatasetPair,
+  type Normalization,
+  normalizationOf,
+  splitDataset,
+  subsetOf,
+} from "./data/dataset.js";
+export { fashionMnist } from "./data/fashion-mnist.js";
+export * as idx from "./data/idx.js";
+export { type DecodeDigitsOptions, decodeDigit, decodeDigits } from "./data/image.js";
+export * as imageFolder from "./data/image-folder.js";
+export { mnist } from "./data/mnist.js";
+export type { NamedDataset, NamedDatasetOptions } from "./data/named-dataset.js";
+export * as syntheticDigits from "./data/synthetic-digits.js";
+export { ERRORS, type ErrorCode, type ErrorName, isLeNet5Error, LeNet5Error } from "./errors.js";
+export { exportModelArchive, type ModelArchiveOptions } from "./export/model-archive.js";
+export { exportOnnx } from "./export/onnx.js";
+export {
+  exportSafetensors,
+  readSafetensors,
+  type SafetensorsContents,
+  safetensorsBytes,
+} from "./export/safetensors.js";
+export type { EpochEvent, FitEvent, FitOptions, LabelledImages, ProgressEvent } from "./lenet5/fit-options.js";
+export type { ImageFileInput, ImageInput, PixelInput } from "./lenet5/pixels.js";
+export type { StateDict } from "./lenet5/state-dict.js";
+export {
+  type DeviceOptions,
+  type Evaluation,
+  LeNet5,
+  type LeNet5Options,
+  type Prediction,
+  type StateDictOptions,
+} from "./lenet5.js";
+export { devices, getNumThreads, instructionSets, libtorchVersion, setNumThreads } from "./runtime.js";
+export type { DType, DTypeArrays, Tensor, TensorData } from "./tensor.js";
