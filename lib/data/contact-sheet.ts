@@ -1,128 +1,175 @@
-// Many images on one PNG, each with its class, and mistakes marked.
+// A sheet of images as a PNG: each with its class below it, and where predictions are given, the mistakes marked.
+//
+// Problem: a machine in a data centre has no fonts, and text in an SVG would then be blank. Resolution: captions are
+// drawn with a single-stroke alphabet of our own, in capitals.
 import sharp from "sharp";
-import { expected, expectedButGot } from "../errors.js";
+import { expected } from "../errors.js";
 import { checkOptionNames, wholeNumber } from "../options.js";
 import { checkDataset, type Dataset, PIXELS, SIDE } from "./dataset.js";
-import { GLYPH_HEIGHT, GLYPH_WIDTH, glyphPixel } from "./pixel-font.js";
 
 /** Options of {@link contactSheet}. */
 export interface ContactSheetOptions {
-  /** Class index that a model gave each image; a wrong one gets a red frame, and the true class below it. */
+  /** Predicted class indices, one an image: right ones get a green caption, wrong ones a red frame and both names. */
   predictions?: ArrayLike<number>;
-  /** Images in a row. @defaultValue as many as make the sheet about square */
+  /** Images side by side. @defaultValue as many as make the sheet about square, at most 20 */
   columns?: number;
 }
 
-type Colour = readonly [number, number, number];
+/** Most images on one sheet. */
+export const MAX_SHEET_IMAGES = 2500;
 
-const WHITE: Colour = [235, 235, 235];
-const GREY: Colour = [140, 140, 140];
-const RED: Colour = [230, 60, 50];
-/** Ground of the sheet, lighter than the images' own so that their edges show. */
-const GROUND = 32;
-/** Pixels on the sheet for each pixel of an image. */
-const SCALE = 3;
-/** Pixels on the sheet for each pixel of a letter. */
-const LETTER_SCALE = 2;
-const FRAME = 3;
-const IMAGE = SIDE * SCALE;
-const CELL_WIDTH = IMAGE + 2 * FRAME + 4;
-const LINE = (GLYPH_HEIGHT + 2) * LETTER_SCALE;
-const LETTER = (GLYPH_WIDTH + 1) * LETTER_SCALE;
-const LETTERS_IN_LINE = Math.floor(CELL_WIDTH / LETTER);
-/** Most images on a sheet: about 4,700×6,000 pixels. */
-const MAX_IMAGES = 2500;
+/** Size of an image's pixel on the sheet. */
+const SCALE = 2;
+const TILE = SIDE * SCALE;
+const MARGIN = 6;
+const CAPTION_HEIGHT = 16;
+/** Height of a capital and width of a letter with the space behind it, in pixels. */
+const CAPITAL = 8;
+const ADVANCE = 7;
+const PAPER = 250;
+const COLOURS = { plain: "#444444", right: "#1a7f37", wrong: "#cf222e" };
 
 /**
- * Draws a data set's images as one PNG: below each its class or, with predictions, the predicted one in white where it
- * is right; in red, in a red frame and with the true one below it where it is not. Needs no fonts.
+ * Polylines of each character on a grid of 5×7 points: pairs of digits x y, y downwards, lines separated by a space.
+ * A line of one point is a dot.
+ */
+const STROKES: Record<string, string> = {
+  A: "062046 1434",
+  B: "06003041423303 3344453606",
+  C: "4130100105163645",
+  D: "06003041453606",
+  E: "40000646 0333",
+  F: "400006 0333",
+  G: "41301001051636454323",
+  H: "0006 4046 0343",
+  I: "1030 2026 1636",
+  J: "4045361605",
+  K: "0006 4004 1346",
+  L: "000646",
+  M: "0600234046",
+  N: "06004640",
+  O: "103041453616050110",
+  P: "06003041423303",
+  Q: "103041453616050110 2446",
+  R: "06003041423303 2346",
+  S: "413010010213334445361605",
+  T: "0040 2026",
+  U: "000516364540",
+  V: "002640",
+  W: "0016233640",
+  X: "0046 4006",
+  Y: "002340 2326",
+  Z: "00400646",
+  0: "103041453616050110",
+  1: "112026 1636",
+  2: "01103041420646",
+  3: "0110304142334445361605 1333",
+  4: "36300444",
+  5: "400003334445361605",
+  6: "4130100105163645443303",
+  7: "004016",
+  8: "103041423313020110 1304051636454433",
+  9: "4313020110304145361605",
+  " ": "",
+  "-": "1333",
+  _: "0646",
+  ".": "26",
+  ",": "2517",
+  ":": "22 25",
+  "'": "2021",
+  "/": "0640",
+  "+": "2125 0343",
+  "(": "30212536",
+  ")": "10212516",
+  "!": "2024 26",
+  "?": "0110304142232324 26",
+};
+const UNKNOWN = "0040460600";
+
+/**
+ * Draws images of a data set as one PNG.
  *
- * @param dataset - at most 2,500 images
+ * @param dataset - 1 to 2,500 images; `subsetOf` picks some
  * @returns the PNG file's contents
- * @throws LENET5_COUNT_MISMATCH when predictions and images differ in number, LENET5_INVALID_LABELS for a prediction
- *   without a class, LENET5_INVALID_OPTION for too many images, and what a check of the data set throws
+ * @throws LENET5_INVALID_OPTION, LENET5_UNKNOWN_OPTION, LENET5_COUNT_MISMATCH and what `checkDataset` throws
  */
 export async function contactSheet(dataset: Dataset, options: ContactSheetOptions = {}): Promise<Buffer> {
   checkOptionNames(options, ["predictions", "columns"], "contactSheet");
   checkDataset(dataset);
-  const { count, images, labels, classNames } = dataset;
-  const { predictions } = options;
-  if (count > MAX_IMAGES) throw expected("INVALID_OPTION", `at most ${MAX_IMAGES} images`, "a contact sheet", count);
+  const { count } = dataset;
+  if (count > MAX_SHEET_IMAGES)
+    throw expected("INVALID_OPTION", `at most ${MAX_SHEET_IMAGES} images`, "contactSheet", count);
+  const { predictions, columns = Math.min(Math.ceil(Math.sqrt(count)), 20) } = options;
   if (predictions !== undefined && predictions.length !== count) {
-    throw expectedButGot(
-      "COUNT_MISMATCH",
-      `${count} predictions, one an image,`,
-      "predictions",
-      `${predictions.length}`,
-    );
+    throw expected("COUNT_MISMATCH", `${count} class indices, one an image,`, "predictions", predictions.length);
   }
-  const columns = Math.min(wholeNumber(options.columns ?? Math.ceil(Math.sqrt(count)), "columns", 1), count);
-  const cellHeight = IMAGE + 2 * FRAME + 4 + LINE * (predictions === undefined ? 1 : 2);
-  const sheet = new Sheet(columns * CELL_WIDTH, Math.ceil(count / columns) * cellHeight);
-  for (let i = 0; i < count; i++) {
-    const left = (i % columns) * CELL_WIDTH;
-    const top = Math.floor(i / columns) * cellHeight;
-    const actual = classNames[labels[i]!]!;
-    const prediction = predictions?.[i];
-    if (prediction !== undefined && classNames[prediction] === undefined) {
-      const range = `class indices from 0 to ${classNames.length - 1}`;
-      throw expectedButGot("INVALID_LABELS", range, "predictions", `${prediction} at position ${i}`);
+  wholeNumber(columns, "columns", 1, MAX_SHEET_IMAGES);
+
+  const captions = Array.from({ length: count }, (_, i) => captionOf(dataset, i, predictions?.[i]));
+  const longest = Math.max(...captions.map(({ text }) => text.length));
+  const cell = { width: Math.max(TILE, longest * ADVANCE) + MARGIN, height: TILE + CAPTION_HEIGHT + MARGIN };
+  const width = columns * cell.width + MARGIN;
+  const height = Math.ceil(count / columns) * cell.height + MARGIN;
+
+  const pixels = Buffer.alloc(width * height, PAPER);
+  let marks = "";
+  for (const [i, { text, colour }] of captions.entries()) {
+    const left = MARGIN + (i % columns) * cell.width;
+    const top = MARGIN + Math.floor(i / columns) * cell.height;
+    const tile = left + Math.floor((cell.width - MARGIN - TILE) / 2);
+    paste(pixels, width, tile, top, dataset.images.subarray(i * PIXELS, (i + 1) * PIXELS));
+    if (colour === COLOURS.wrong) {
+      marks += `<rect x="${tile - 1.5}" y="${top - 1.5}" width="${TILE + 3}" height="${TILE + 3}" fill="none" stroke="${colour}" stroke-width="3"/>`;
     }
-    const wrong = prediction !== undefined && prediction !== labels[i];
-    if (wrong) sheet.fill(left + 2, top + 2, IMAGE + 2 * FRAME, IMAGE + 2 * FRAME, RED);
-    sheet.image(images.subarray(i * PIXELS, (i + 1) * PIXELS), left + 2 + FRAME, top + 2 + FRAME);
-    const below = top + IMAGE + 2 * FRAME + 4;
-    sheet.caption(prediction === undefined ? actual : classNames[prediction]!, left, below, wrong ? RED : WHITE);
-    if (wrong) sheet.caption(actual, left, below + LINE, GREY);
+    const start = left + (cell.width - MARGIN - text.length * ADVANCE) / 2;
+    marks += `<path d="${pathOf(text, start + 1, top + TILE + 5)}" stroke="${colour}" ${PEN}/>`;
   }
-  return await sheet.toPng();
+  const overlay = Buffer.from(
+    `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}">${marks}</svg>`,
+  );
+  return await sharp(pixels, { raw: { width, height, channels: 1 } })
+    .toColourspace("srgb")
+    .composite([{ input: overlay }])
+    .png()
+    .toBuffer();
 }
 
-/** Pixels of the sheet, three bytes each. */
-class Sheet {
-  readonly #data: Uint8Array;
+const PEN = 'fill="none" stroke-width="1.3" stroke-linecap="round" stroke-linejoin="round"';
 
-  constructor(
-    readonly width: number,
-    readonly height: number,
-  ) {
-    this.#data = new Uint8Array(width * height * 3).fill(GROUND);
+function captionOf(
+  { classNames, labels }: Dataset,
+  index: number,
+  predicted: number | undefined,
+): { text: string; colour: string } {
+  const actual = classNames[labels[index]!]!.toUpperCase();
+  if (predicted === undefined) return { text: actual, colour: COLOURS.plain };
+  if (predicted === labels[index]) return { text: actual, colour: COLOURS.right };
+  return { text: `${(classNames[predicted] ?? "?").toUpperCase()} (${actual})`, colour: COLOURS.wrong };
+}
+
+/** Copies an image into the sheet, each pixel as a square. */
+function paste(sheet: Buffer, width: number, left: number, top: number, image: Uint8Array): void {
+  for (let y = 0; y < TILE; y++) {
+    const row = (top + y) * width + left;
+    const from = Math.floor(y / SCALE) * SIDE;
+    for (let x = 0; x < TILE; x++) sheet[row + x] = image[from + Math.floor(x / SCALE)]!;
   }
+}
 
-  fill(left: number, top: number, width: number, height: number, colour: Colour): void {
-    for (let y = top; y < top + height; y++) {
-      for (let x = left; x < left + width; x++) this.#data.set(colour, (y * this.width + x) * 3);
-    }
-  }
-
-  image(pixels: Uint8Array, left: number, top: number): void {
-    for (let y = 0; y < IMAGE; y++) {
-      const row = Math.floor(y / SCALE) * SIDE;
-      const start = ((top + y) * this.width + left) * 3;
-      for (let x = 0; x < IMAGE; x++) {
-        this.#data.fill(pixels[row + Math.floor(x / SCALE)]!, start + 3 * x, start + 3 * x + 3);
+/** The SVG path that writes a text. */
+function pathOf(text: string, left: number, top: number): string {
+  const unit = CAPITAL / 6;
+  let path = "";
+  for (const [i, character] of [...text].entries()) {
+    for (const line of (STROKES[character] ?? UNKNOWN).split(" ")) {
+      for (let at = 0; at < line.length; at += 2) {
+        const x = left + i * ADVANCE + Number(line[at]) * unit;
+        const y = top + Number(line[at + 1]) * unit;
+        path += `${at === 0 ? "M" : "L"}${x.toFixed(1)} ${y.toFixed(1)}`;
       }
+      // A path that goes nowhere is drawn as the dot of its round cap.
+      if (line.length === 2) path += "l0 0";
     }
   }
-
-  /** One line of text in the middle of a cell, cut where it would leave it. */
-  caption(text: string, cellLeft: number, top: number, colour: Colour): void {
-    const letters = [...text].slice(0, LETTERS_IN_LINE);
-    const left = cellLeft + Math.floor((CELL_WIDTH - letters.length * LETTER + LETTER_SCALE) / 2);
-    for (const [index, letter] of letters.entries()) {
-      for (let row = 0; row < GLYPH_HEIGHT; row++) {
-        for (let column = 0; column < GLYPH_WIDTH; column++) {
-          if (!glyphPixel(letter, row, column)) continue;
-          const x = left + index * LETTER + column * LETTER_SCALE;
-          this.fill(x, top + row * LETTER_SCALE, LETTER_SCALE, LETTER_SCALE, colour);
-        }
-      }
-    }
-  }
-
-  toPng(): Promise<Buffer> {
-    return sharp(this.#data, { raw: { width: this.width, height: this.height, channels: 3 } })
-      .png()
-      .toBuffer();
-  }
+  return path;
 }

@@ -169,6 +169,37 @@ export const DIGIT_STROKES: readonly (readonly DigitVariant[])[] = [
       width: 1.5,
       strokes: [[1, 4, 3, 2, 6, 1.6, 7.4, 3.4, 5.6, 6.6, 2.6, 9.6, 0.2, 11.6, 0.2, 11.6, 3, 11, 6, 12.2, 10, 12]],
     },
+    // loop at the foot as large as the bow above
+    {
+      weight: 4,
+      width: 1.15,
+      strokes: [
+        [
+          1.8, 2.6, 3.8, 0.4, 6.8, 0.8, 7.8, 3.8, 6.6, 7.8, 4.2, 11.6, 1.8, 12.4, 0.8, 10.2, 2.2, 8.2, 4.8, 8.8, 7,
+          11.4, 9.4, 13.4,
+        ],
+      ],
+    },
+    {
+      weight: 2.5,
+      width: 1.2,
+      strokes: [
+        [
+          2.4, 1.4, 5, 0.2, 7.4, 1.8, 7.6, 5.4, 5.8, 10, 3.2, 12.8, 1, 12.6, 0.6, 10, 2.6, 8, 5.4, 9, 7.4, 11, 9.8,
+          11.8,
+        ],
+      ],
+    },
+    {
+      weight: 1.5,
+      width: 1.15,
+      strokes: [
+        [
+          3.2, 3.2, 3.2, 1, 5.6, 0.2, 7.4, 2.2, 7, 6.4, 4.8, 10.8, 2.2, 12.2, 1, 10.6, 2.4, 9, 5, 10, 7.2, 12.2, 8.6,
+          14,
+        ],
+      ],
+    },
   ],
   // 3
   [
@@ -244,6 +275,17 @@ export const DIGIT_STROKES: readonly (readonly DigitVariant[])[] = [
       width: 1.15,
       strokes: [
         [1.6, 1.2, 4.8, 0.8, 8, 1.2, 8, 1.2, 5.8, 3.6, 3.4, 5.6, 3.4, 5.6, 6.8, 6.6, 8.2, 9, 7, 12, 4, 13.6, 1, 14],
+      ],
+    },
+    // both bows deep and round
+    {
+      weight: 1.2,
+      width: 1.1,
+      strokes: [
+        [
+          1.2, 3.4, 2.4, 0.8, 5.4, 0, 7.8, 1.6, 7.4, 4.6, 4.6, 6.2, 7.6, 7.4, 8.8, 10.2, 7, 13.2, 4, 14, 1.6, 12.8, 0.8,
+          10.8,
+        ],
       ],
     },
   ],
@@ -417,6 +459,23 @@ export const DIGIT_STROKES: readonly (readonly DigitVariant[])[] = [
           1.4, 12, 1.8, 10.4,
         ],
       ],
+    },
+    // large round bow, the end drawn back up
+    {
+      weight: 1.2,
+      width: 1.15,
+      strokes: [
+        [
+          8.4, 0.8, 5.6, 0.8, 3, 1.2, 3, 1.2, 2.2, 3.8, 1.6, 6, 4.2, 4.8, 7.4, 5.8, 8.8, 9, 7.4, 12.6, 4, 14, 1, 12.6,
+          0.6, 10.6,
+        ],
+      ],
+    },
+    // angular bow
+    {
+      weight: 1,
+      width: 1.2,
+      strokes: [[9, 0.4, 2.8, 0.8, 2.8, 0.8, 2.2, 5.8, 2.2, 5.8, 7.2, 6.4, 8.2, 8.4, 7.2, 11.6, 4.4, 13.6, 0.6, 14]],
     },
   ],
   // 6
@@ -628,6 +687,17 @@ export const DIGIT_STROKES: readonly (readonly DigitVariant[])[] = [
         ],
       ],
     },
+    // upper ring small and open, lower ring large
+    {
+      weight: 1.2,
+      width: 1.05,
+      strokes: [
+        [
+          7, 2.4, 6, 0.4, 3.8, 0.6, 3, 2.8, 4.6, 5, 7, 7, 8.2, 10, 6.8, 13.2, 3.8, 13.8, 1.8, 11.4, 2.6, 8.4, 5, 6, 7,
+          4, 7, 2.4,
+        ],
+      ],
+    },
   ],
   // 9
   [
@@ -710,6 +780,18 @@ export const DIGIT_STROKES: readonly (readonly DigitVariant[])[] = [
           1, 12.6,
         ],
       ],
+    },
+    // small ring leaning on a long straight stem
+    {
+      weight: 1,
+      width: 0.9,
+      strokes: [[7, 1, 4.4, 1, 2.4, 3, 2.8, 5.2, 5, 5.2, 7, 3, 7.6, 0.4, 7.6, 0.4, 7, 5, 6.6, 9.6, 6.4, 14]],
+    },
+    // ring not closed on its right
+    {
+      weight: 1.2,
+      width: 1.05,
+      strokes: [[7.2, 2.2, 5.6, 0.6, 3, 1, 1.6, 3.4, 2.4, 5.8, 5, 6, 7.4, 4.4, 8.4, 2.4, 7.8, 6.4, 7.2, 10.2, 7, 14]],
     },
   ],
 ];

@@ -136,7 +136,11 @@ async function drawSheet(images: Uint8Array, first: number, last: number, seed: 
 /** One digit as an SVG path that fills the 20×20 box in the middle of its cell. */
 function digitPath(digit: number, random: Random, left: number, top: number): string {
   const variant = pick(DIGIT_STROKES[digit]!, random);
-  const pen = Math.min(Math.max((digit === 1 ? 2.6 : 2.25) * Math.exp(0.26 * random.normal()), 1.2), 4.5);
+  // A bare 1 is scaled up more than the others, and its pen's width with it.
+  const pen =
+    digit === 1
+      ? Math.min(2.6 * Math.exp(0.33 * random.normal()), 6)
+      : Math.min(2.2 * Math.exp(0.28 * random.normal()), 4.8);
   const strokes = distort(variant, digit, random);
   let minX = Number.POSITIVE_INFINITY;
   let minY = Number.POSITIVE_INFINITY;
