@@ -1,6 +1,6 @@
 // Compiles lib/ to dist/esm and dist/cjs, if it changed since the last time.
-import { copyFileSync, existsSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join, relative } from "node:path";
 import { filesBelow, hashOf, root, runLogged, StepFailed, stampIs, withLock, writeStamp } from "./shared.mjs";
 
 const stamp = join(root, "build", "typescript.stamp");
@@ -43,21 +43,23 @@ export async function compileTypeScript({ tolerant = false } = {}) {
         });
       }),
     );
-    describeCommonJs();
+    finishCommonJs();
     if (statuses.every((status) => status === 0)) writeStamp(stamp, hash);
     return true;
   });
 }
 
-/** The nested package.json that makes dist/cjs CommonJS in a package whose type is "module". */
-function describeCommonJs() {
+/**
+ * Makes dist/cjs CommonJS in a package whose type is "module". A nested package.json takes the root's "imports" away, and
+ * one of its own could not point above its folder: the one import of that kind becomes a relative one.
+ */
+function finishCommonJs() {
   const folder = join(root, "dist", "cjs");
-  // A package's "imports" cannot point above its own folder, so the CommonJS build has a package-root of its own.
-  const description = { type: "commonjs", imports: { "#package-root": "./package-root.cjs" } };
-  writeFileSync(join(folder, "package.json"), `${JSON.stringify(description, null, 2)}\n`);
-  writeFileSync(
-    join(folder, "package-root.cjs"),
-    'exports.packageRoot = require("node:path").join(__dirname, "..", "..");\n',
-  );
-  copyFileSync(join(root, "package-root.d.cts"), join(folder, "package-root.d.cts"));
+  writeFileSync(join(folder, "package.json"), `${JSON.stringify({ type: "commonjs" }, null, 2)}\n`);
+  for (const file of filesBelow(folder, (path) => path.endsWith(".js"))) {
+    const text = readFileSync(file, "utf8");
+    if (!text.includes('require("#package-root")')) continue;
+    const path = relative(dirname(file), join(root, "package-root.cjs")).replaceAll("\\", "/");
+    writeFileSync(file, text.replaceAll('require("#package-root")', `require("${path}")`));
+  }
 }
