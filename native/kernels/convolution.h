@@ -6,64 +6,11 @@
 #pragma once
 
 #include "kernel_table.h"
+#include "pixels.h"
 #include "winograd.h"
 
 namespace lenet5::kernels::LENET5_INSTRUCTION_SET_NAMESPACE {
 namespace {
-
-// Reads one row of pixels and lays it out so that lane e < 7 of d[m] is the m-th pixel under the pooled column 2e, and
-// lane 8 + e that under the pooled column 2e + 1. Lanes 7 and 15 hold nothing of use. False for a row that is all black,
-// of which nothing is written.
-#if defined(__AVX512F__)
-LENET5_INLINE bool spread_row(__m512 low, __m512 high, Vector* d) {
-  const __m512i lane = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 2, 6, 10, 14, 18, 22, 26, 30);
-  LENET5_UNROLL
-  for (int m = 0; m < 6; ++m) d[m] = _mm512_permutex2var_ps(low, _mm512_add_epi32(lane, _mm512_set1_epi32(m)), high);
-  return true;
-}
-// The margin's lanes are masked out of the load: they come out as zero, and nothing outside the row is touched.
-LENET5_INLINE bool read_row(const uint8_t* pixels, int size, ConvolutionScratch&, Vector* d) {
-  const int margin = (kCanvas - size) / 2;
-  const __mmask32 inside = (0xffffffffu >> (kCanvas - size)) << margin;
-  const __m256i row = _mm256_maskz_loadu_epi8(inside, pixels - margin);
-  if (_mm256_testz_si256(row, row)) return false;
-  return spread_row(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm256_castsi256_si128(row))),
-                    _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm256_extracti128_si256(row, 1))), d);
-}
-LENET5_INLINE bool read_row(const float* pixels, int size, ConvolutionScratch&, Vector* d) {
-  const int margin = (kCanvas - size) / 2;
-  const unsigned inside = (0xffffffffu >> (kCanvas - size)) << margin;
-  const __m512 low = _mm512_maskz_loadu_ps(static_cast<__mmask16>(inside), pixels - margin);
-  const __m512 high = _mm512_maskz_loadu_ps(static_cast<__mmask16>(inside >> 16), pixels - margin + 16);
-  if (!(_mm512_cmp_ps_mask(low, _mm512_setzero_ps(), _CMP_NEQ_UQ) |
-        _mm512_cmp_ps_mask(high, _mm512_setzero_ps(), _CMP_NEQ_UQ))) {
-    return false;
-  }
-  return spread_row(low, high, d);
-}
-#else
-template <typename Pixel>
-LENET5_INLINE bool read_row(const Pixel* pixels, int size, ConvolutionScratch& scratch, Vector* d) {
-  const int margin = (kCanvas - size) / 2;
-  bool filled = false;
-  for (int i = 0; i < size; ++i) filled |= pixels[i] != 0;
-  if (!filled) return false;
-  float* row = scratch.row;
-  for (int i = 0; i < 48; ++i) row[i] = 0;
-  for (int i = 0; i < size; ++i) row[margin + i] = static_cast<float>(pixels[i]);
-  alignas(64) float lanes[6][16];
-  for (int m = 0; m < 6; ++m) {
-    for (int e = 0; e < 8; ++e) {
-      lanes[m][e] = row[4 * e + m];
-      lanes[m][8 + e] = row[4 * e + 2 + m];
-    }
-  }
-  for (int m = 0; m < 6; ++m) {
-    for (int v = 0; v < 16 / kWidth; ++v) d[v * 6 + m] = load(&lanes[m][v * kWidth]);
-  }
-  return true;
-}
-#endif
 
 // Returns a bit for each row of the canvas that is not all black.
 template <typename Pixel>
@@ -71,9 +18,11 @@ LENET5_INLINE uint32_t transform_pixels(const Pixel* pixels, int size, Convoluti
   const int margin = (kCanvas - size) / 2;
   uint32_t filled = 0;
   for (int y = 0; y < size; ++y) {
-    Vector d[6 * 16 / kWidth], v[6];
-    if (!read_row(pixels + y * size, size, scratch, d)) continue;
+    Row row;
+    if (!read_row(pixels + y * size, size, row)) continue;
     filled |= uint32_t{1} << (y + margin);
+    Vector d[6 * 16 / kWidth], v[6];
+    spread_row(row, d);
     LENET5_UNROLL
     for (int h = 0; h < 16 / kWidth; ++h) {
       transform_input(d + h * 6, v);
@@ -86,7 +35,7 @@ LENET5_INLINE uint32_t transform_pixels(const Pixel* pixels, int size, Convoluti
 
 // The maximum of a 2×2 window in scan order, and which it was: the first one on a tie, as PyTorch takes it.
 LENET5_INLINE Vector maximum(const Vector (*y)[2]) { return larger(larger(y[0][0], y[0][1]), larger(y[1][0], y[1][1])); }
-LENET5_INLINE Vector maximum(const Vector (*y)[2], int32_t* choice) {
+LENET5_INLINE Vector maximum(const Vector (*y)[2], IntVector* choice) {
   Vector best = y[0][0];
   IntVector index{};
   LENET5_UNROLL
@@ -96,15 +45,26 @@ LENET5_INLINE Vector maximum(const Vector (*y)[2], int32_t* choice) {
     index = choose(better, IntVector{} + k, index);
     best = choose(better, candidate, best);
   }
-  store(choice, index);
+  *choice = index;
   return best;
+}
+
+template <bool Trace>
+LENET5_INLINE void c1_store(int channel, int r, int h, Vector best, IntVector choice, ConvolutionScratch& scratch,
+                            ConvolutionTrace* trace) {
+  store(&scratch.s2[channel][r][h], larger(zero(), best));
+  if constexpr (Trace) {
+    store_bytes(&trace->s2_choice[channel][r][h], choice);
+    const unsigned open = positive_lanes(best) << h & 0x7f7f;
+    trace->s2_open[channel][r] = static_cast<uint16_t>(h ? trace->s2_open[channel][r] | open : open);
+  }
 }
 
 // One pooled row of `Channels` channels of c1, kWidth pooled columns from lane h on. `filled`: which of the six rows of
 // pixels below it are not all black; the others are skipped, a third of the rows of a typical digit.
 template <int Channels, bool Trace>
 LENET5_INLINE void c1_row(const float (*weights)[kTaps][6], const float* bias, int channel, int r, int h,
-                          uint32_t filled, ConvolutionScratch& scratch) {
+                          uint32_t filled, ConvolutionScratch& scratch, ConvolutionTrace* trace) {
   Vector sum[Channels][2][6];
   LENET5_UNROLL
   for (int c = 0; c < Channels; ++c) {
@@ -129,30 +89,30 @@ LENET5_INLINE void c1_row(const float (*weights)[kTaps][6], const float* bias, i
     Vector y[2][2];
     transform_output(sum[c][0], y[0]);
     transform_output(sum[c][1], y[1]);
-    Vector best;
-    if constexpr (Trace) best = maximum(y, &scratch.s2_choice[channel + c][r][h]);
-    else best = maximum(y);
-    store(&scratch.s2[channel + c][r][h], larger(zero(), best + all(bias[channel + c])));
+    IntVector choice{};
+    const Vector best = (Trace ? maximum(y, &choice) : maximum(y)) + all(bias[channel + c]);
+    c1_store<Trace>(channel + c, r, h, best, choice, scratch, trace);
   }
 }
 
 template <bool Trace>
 LENET5_INLINE void c1_layer(const float (*weights)[kTaps][6], const float* bias, uint32_t filled,
-                            ConvolutionScratch& scratch) {
+                            ConvolutionScratch& scratch, ConvolutionTrace* trace) {
   constexpr int channels = kManyRegisters ? 2 : 1;
   for (int r = 0; r < kS2; ++r) {
     const uint32_t rows = filled >> (2 * r) & 63;
     if (rows == 0) {
       for (int c = 0; c < kC1; ++c) {
         for (int h = 0; h < 16; h += kWidth) {
-          store(&scratch.s2[c][r][h], larger(zero(), all(bias[c])));
-          if constexpr (Trace) store(&scratch.s2_choice[c][r][h], IntVector{});
+          c1_store<Trace>(c, r, h, all(bias[c]), IntVector{}, scratch, trace);
         }
       }
       continue;
     }
     for (int h = 0; h < 16; h += kWidth) {
-      for (int c = 0; c < kC1; c += channels) c1_row<channels, Trace>(weights, bias, c, r, h, rows, scratch);
+      for (int c = 0; c < kC1; c += channels) {
+        c1_row<channels, Trace>(weights, bias, c, r, h, rows, scratch, trace);
+      }
     }
   }
 }
@@ -222,9 +182,9 @@ LENET5_INLINE void c3_output(const ConvolutionWeights& weights, int tile_row, in
       y[1][x] = column[1];
     }
     const int at = (tile_row * kS4 + t) * kC3 + h;
-    Vector best;
-    if constexpr (Trace) best = maximum(y, choices + at);
-    else best = maximum(y);
+    IntVector choice{};
+    const Vector best = Trace ? maximum(y, &choice) : maximum(y);
+    if constexpr (Trace) store(choices + at, choice);
     store(features + at, larger(zero(), best + load(weights.c3_bias + h)));
   }
 }
@@ -279,18 +239,52 @@ LENET5_INLINE void c3_layer(const ConvolutionWeights& weights, ConvolutionScratc
 }
 
 // s2 from its rows of even and odd columns to [position][channel], where a tap's six channels are neighbours.
+#if defined(__AVX512F__)
+// The row of 84 floats is six vectors; each takes its lanes from the three pairs of channels in turn.
+struct InterleaveTable {
+  alignas(64) int32_t from[6][3][16];
+  uint16_t lanes[6][3];
+};
+constexpr InterleaveTable interleave_table() {
+  InterleaveTable table{};
+  for (int z = 0; z < 6; ++z) {
+    for (int l = 0; l < 16; ++l) {
+      const int channel = (16 * z + l) % kC1, x = (16 * z + l) / kC1;
+      table.from[z][channel / 2][l] = channel % 2 * 16 + x % 2 * 8 + x / 2 % 8;
+      table.lanes[z][channel / 2] = static_cast<uint16_t>(table.lanes[z][channel / 2] | 1 << l);
+    }
+  }
+  return table;
+}
+constexpr InterleaveTable kInterleave = interleave_table();
+
+inline void trace_s2(const ConvolutionScratch& scratch, ConvolutionTrace& trace) {
+  for (int y = 0; y < kS2; ++y) {
+    LENET5_UNROLL
+    for (int z = 0; z < 6; ++z) {
+      __m512 row = _mm512_setzero_ps();
+      LENET5_UNROLL
+      for (int p = 0; p < 3; ++p) {
+        const __m512 pair =
+            _mm512_permutex2var_ps(load(scratch.s2[2 * p][y]), _mm512_load_si512(kInterleave.from[z][p]),
+                                   load(scratch.s2[2 * p + 1][y]));
+        row = _mm512_mask_mov_ps(row, kInterleave.lanes[z][p], pair);
+      }
+      store(trace.s2 + y * kS2 * kC1 + z * 16, row);  // the last one's end is overwritten by the next row
+    }
+  }
+}
+#else
 inline void trace_s2(const ConvolutionScratch& scratch, ConvolutionTrace& trace) {
   for (int c = 0; c < kC1; ++c) {
     for (int y = 0; y < kS2; ++y) {
-      const int at = y * kS2 * kC1 + c;
       for (int x = 0; x < kS2; ++x) {
-        const int lane = (x % 2) * 8 + x / 2;
-        trace.s2[at + x * kC1] = scratch.s2[c][y][lane];
-        trace.s2_choice[at + x * kC1] = static_cast<uint8_t>(scratch.s2_choice[c][y][lane]);
+        trace.s2[(y * kS2 + x) * kC1 + c] = scratch.s2[c][y][(x % 2) * 8 + x / 2];
       }
     }
   }
 }
+#endif
 
 template <bool Trace>
 void convolve_image(const ConvolutionWeights& weights, const void* pixels, PixelType type, int size,
@@ -298,7 +292,7 @@ void convolve_image(const ConvolutionWeights& weights, const void* pixels, Pixel
   const bool bytes = type == PixelType::uint8;
   const uint32_t filled = bytes ? transform_pixels(static_cast<const uint8_t*>(pixels), size, scratch)
                                 : transform_pixels(static_cast<const float*>(pixels), size, scratch);
-  c1_layer<Trace>(bytes ? weights.c1_bytes : weights.c1_float, weights.c1_bias, filled, scratch);
+  c1_layer<Trace>(bytes ? weights.c1_bytes : weights.c1_float, weights.c1_bias, filled, scratch, trace);
   c3_layer<Trace>(weights, scratch, features, Trace ? trace->s4_choice : nullptr);
   if constexpr (Trace) trace_s2(scratch, *trace);
 }

@@ -10,91 +10,129 @@
 namespace lenet5::kernels::LENET5_INSTRUCTION_SET_NAMESPACE {
 namespace {
 
-// Rows × Vectors sums over neighbouring columns that start `column` floats into the first panel.
-template <int Rows, int Panels, int Vectors>
+template <int N>
+struct Count {
+  static constexpr int value = N;
+};
+
+// Rows × Vectors sums over neighbouring outputs from `column` of a panel on.
+template <int Rows, int Vectors>
 LENET5_INLINE void dense_block(const float* x, int64_t x_stride, int inputs, const float* weights, const float* bias,
                                int column, float* out, int64_t out_stride, bool relu) {
-  Vector sum[Rows][Panels][Vectors];
+  Vector sum[Rows][Vectors];
   LENET5_UNROLL
-  for (int p = 0; p < Panels; ++p) {
+  for (int v = 0; v < Vectors; ++v) {
+    const Vector start = bias ? load(bias + column + v * kWidth) : zero();
     LENET5_UNROLL
-    for (int v = 0; v < Vectors; ++v) {
-      const Vector start = bias ? load(bias + p * kPanel + column + v * kWidth) : zero();
-      LENET5_UNROLL
-      for (int r = 0; r < Rows; ++r) sum[r][p][v] = start;
-    }
+    for (int r = 0; r < Rows; ++r) sum[r][v] = start;
   }
-  const int64_t panel_size = int64_t{inputs} * kPanel;
   const float* w = weights + column;
 #pragma GCC unroll 1
   for (int k = 0; k < inputs; ++k, w += kPanel) {
+    Vector weight[Vectors];
     LENET5_UNROLL
-    for (int p = 0; p < Panels; ++p) {
-      Vector weight[Vectors];
+    for (int v = 0; v < Vectors; ++v) weight[v] = load(w + v * kWidth);
+    LENET5_UNROLL
+    for (int r = 0; r < Rows; ++r) {
+      const Vector input = all(x[r * x_stride + k]);
       LENET5_UNROLL
-      for (int v = 0; v < Vectors; ++v) weight[v] = load(w + p * panel_size + v * kWidth);
-      LENET5_UNROLL
-      for (int r = 0; r < Rows; ++r) {
-        const Vector input = all(x[r * x_stride + k]);
-        LENET5_UNROLL
-        for (int v = 0; v < Vectors; ++v) sum[r][p][v] = fma(input, weight[v], sum[r][p][v]);
-      }
+      for (int v = 0; v < Vectors; ++v) sum[r][v] = fma(input, weight[v], sum[r][v]);
     }
   }
   LENET5_UNROLL
   for (int r = 0; r < Rows; ++r) {
     LENET5_UNROLL
-    for (int p = 0; p < Panels; ++p) {
+    for (int v = 0; v < Vectors; ++v) {
+      store(out + r * out_stride + column + v * kWidth, relu ? larger(zero(), sum[r][v]) : sum[r][v]);
+    }
+  }
+}
+
+// Four vectors of sums for one row, over the inputs listed only: with a single image the time is that of reading the
+// weights, and after ReLU about half the inputs are zero and their weights need not be read.
+template <int Vectors>
+LENET5_INLINE void dense_listed(const float* values, const int32_t* inputs, int count, const float* weights,
+                                const float* bias, float* out, bool relu) {
+  Vector sum[2][Vectors];
+  LENET5_UNROLL
+  for (int v = 0; v < Vectors; ++v) {
+    sum[0][v] = bias ? load(bias + v * kWidth) : zero();
+    sum[1][v] = zero();
+  }
+  int i = 0;
+#pragma GCC unroll 1
+  for (; i + 2 <= count; i += 2) {
+    LENET5_UNROLL
+    for (int k = 0; k < 2; ++k) {
+      const float* w = weights + inputs[i + k] * kPanel;
       LENET5_UNROLL
-      for (int v = 0; v < Vectors; ++v) {
-        const Vector y = relu ? larger(zero(), sum[r][p][v]) : sum[r][p][v];
-        store(out + r * out_stride + p * kPanel + column + v * kWidth, y);
+      for (int v = 0; v < Vectors; ++v) sum[k][v] = fma(all(values[i + k]), load(w + v * kWidth), sum[k][v]);
+    }
+  }
+  if (i < count) {
+    const float* w = weights + inputs[i] * kPanel;
+    LENET5_UNROLL
+    for (int v = 0; v < Vectors; ++v) sum[0][v] = fma(all(values[i]), load(w + v * kWidth), sum[0][v]);
+  }
+  LENET5_UNROLL
+  for (int v = 0; v < Vectors; ++v) {
+    const Vector y = sum[0][v] + sum[1][v];
+    store(out + v * kWidth, relu ? larger(zero(), y) : y);
+  }
+}
+
+void dense_single(const float* x, int inputs, const float* weights, const float* bias, int panels, float* out,
+                  bool relu) {
+  constexpr int most = kFeatures;
+  constexpr int vectors = kPanel / kWidth < 4 ? kPanel / kWidth : 4;
+  alignas(64) float values[most + 16];
+  alignas(64) int32_t list[most + 16];
+  for (int from = 0; from < inputs; from += most) {
+    const int to = inputs - from < most ? inputs - from : most;
+    const int count = list_nonzero(x + from, to, values, list);
+    for (int panel = 0; panel < panels; ++panel) {
+      for (int column = 0; column < kPanel; column += vectors * kWidth) {
+        // A second round over the same outputs starts from the first one's sums.
+        float* to_out = out + panel * kPanel + column;
+        const float* start = from ? to_out : bias ? bias + panel * kPanel + column : nullptr;
+        dense_listed<vectors>(values, list, count, weights + (int64_t{panel} * inputs + from) * kPanel + column, start,
+                              to_out, relu && from + to == inputs);
       }
     }
   }
 }
 
 template <int Rows>
-void dense_rows(const float* x, int64_t x_stride, int inputs, const float* weights, const float* bias, int panels,
+void dense_rows(const float* x, int64_t x_stride, int inputs, const float* weights, const float* bias, int outputs,
                 float* out, int64_t out_stride, bool relu) {
-  // One row alone needs several panels at once to have enough sums under way.
-  constexpr int vectors = 2;
-  int panel = 0;
-  const int64_t panel_size = int64_t{inputs} * kPanel;
-  if constexpr (Rows == 1 && kWidth == 16) {
-    for (; panel + 4 <= panels; panel += 4) {
-      dense_block<1, 4, vectors>(x, x_stride, inputs, weights + panel * panel_size,
-                                 bias ? bias + panel * kPanel : nullptr, 0, out + panel * kPanel, out_stride, relu);
-    }
-    for (; panel + 3 <= panels; panel += 3) {
-      dense_block<1, 3, vectors>(x, x_stride, inputs, weights + panel * panel_size,
-                                 bias ? bias + panel * kPanel : nullptr, 0, out + panel * kPanel, out_stride, relu);
-    }
-  }
-  constexpr int wide = Rows == 1 ? kPanel / kWidth : vectors;
-  for (; panel < panels; ++panel) {
-    for (int column = 0; column < kPanel; column += wide * kWidth) {
-      dense_block<Rows, 1, wide>(x, x_stride, inputs, weights + panel * panel_size,
-                                 bias ? bias + panel * kPanel : nullptr, column, out + panel * kPanel, out_stride, relu);
+  for (int column = 0; column < outputs; column += 2 * kWidth) {
+    const int panel = column / kPanel, within = column % kPanel;
+    const float* w = weights + int64_t{panel} * inputs * kPanel;
+    const float* start = bias ? bias + panel * kPanel : nullptr;
+    float* to = out + panel * kPanel;
+    if (kWidth == 16 && outputs - column <= kWidth) {
+      dense_block<Rows, 1>(x, x_stride, inputs, w, start, within, to, out_stride, relu);
+    } else {
+      dense_block<Rows, 2>(x, x_stride, inputs, w, start, within, to, out_stride, relu);
     }
   }
 }
 
-void dense(const float* x, int64_t x_stride, int inputs, const float* weights, const float* bias, int panels, float* out,
-           int64_t out_stride, int64_t rows, bool relu) {
+void dense(const float* x, int64_t x_stride, int inputs, const float* weights, const float* bias, int outputs,
+           float* out, int64_t out_stride, int64_t rows, bool relu) {
   constexpr int block = kManyRegisters ? 12 : 6;
   int64_t r = 0;
-  for (; r + block <= rows; r += block) {
-    dense_rows<block>(x + r * x_stride, x_stride, inputs, weights, bias, panels, out + r * out_stride, out_stride, relu);
-  }
-  for (; r + 4 <= rows; r += 4) {
-    dense_rows<4>(x + r * x_stride, x_stride, inputs, weights, bias, panels, out + r * out_stride, out_stride, relu);
-  }
-  for (; r + 2 <= rows; r += 2) {
-    dense_rows<2>(x + r * x_stride, x_stride, inputs, weights, bias, panels, out + r * out_stride, out_stride, relu);
-  }
+  const auto take = [&](auto rows_in_block) {
+    constexpr int n = decltype(rows_in_block)::value;
+    for (; r + n <= rows; r += n) {
+      dense_rows<n>(x + r * x_stride, x_stride, inputs, weights, bias, outputs, out + r * out_stride, out_stride, relu);
+    }
+  };
+  take(Count<block>{});
+  take(Count<4>{});
+  take(Count<2>{});
   for (; r < rows; ++r) {
-    dense_rows<1>(x + r * x_stride, x_stride, inputs, weights, bias, panels, out + r * out_stride, out_stride, relu);
+    dense_single(x + r * x_stride, inputs, weights, bias, (outputs + kPanel - 1) / kPanel, out + r * out_stride, relu);
   }
 }
 

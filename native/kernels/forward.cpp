@@ -53,14 +53,14 @@ struct Forward::Impl {
                        s.features + i * kFeatures, nullptr);
     }
     const float* p = packed.get();
-    kernels.dense(s.features, kFeatures, kFeatures, p + Layout::c5_weight, p + Layout::c5_bias, panels(kC5), s.c5,
+    kernels.dense(s.features, kFeatures, kFeatures, p + Layout::c5_weight, p + Layout::c5_bias, kC5, s.c5,
                   kC5Padded, count, true);
-    kernels.dense(s.c5, kC5Padded, kC5, p + Layout::f6_weight, p + Layout::f6_bias, panels(kF6), s.f6, kF6Padded, count,
+    kernels.dense(s.c5, kC5Padded, kC5, p + Layout::f6_weight, p + Layout::f6_bias, kF6, s.f6, kF6Padded, count,
                   true);
     const int classes = layout.classes;
     out += first * classes;
     if (layout.output_panels == 1) {
-      kernels.dense(s.f6, kF6Padded, kF6, p + Layout::output_weight, p + layout.output_bias, 1, s.logits, kPanel, count,
+      kernels.dense(s.f6, kF6Padded, kF6, p + Layout::output_weight, p + layout.output_bias, classes, s.logits, kPanel, count,
                     false);
       kernels.log_softmax(s.logits, kPanel, classes, out, classes, count);
       return;
@@ -69,7 +69,7 @@ struct Forward::Impl {
     for (int panel = 0; panel < layout.output_panels; ++panel) {
       const int from = panel * kPanel, width = std::min(kPanel, classes - from);
       kernels.dense(s.f6, kF6Padded, kF6, p + Layout::output_weight + int64_t{panel} * kF6 * kPanel,
-                    p + layout.output_bias + from, 1, s.logits, kPanel, count, false);
+                    p + layout.output_bias + from, width, s.logits, kPanel, count, false);
       for (int64_t i = 0; i < count; ++i) {
         std::copy_n(s.logits + i * kPanel, width, out + i * classes + from);
       }

@@ -8,27 +8,26 @@ namespace lenet5::kernels {
 
 // Scratch of one thread while it runs the convolutions of one image at a time; all of it stays in the first caches.
 struct ConvolutionScratch {
-  alignas(64) float row[48];                        // one padded row of pixels
   alignas(64) float c1_input[kCanvas][6][16];       // [row][column point][pair of conv columns]
   alignas(64) float s2[kC1][kS2][16];               // even columns in lanes 0..6, odd ones in 8..14
-  alignas(64) int32_t s2_choice[kC1][kS2][16];      // training: 2 × row + column of the maximum in its window
   alignas(64) float c3_rows[2][kC1][6][16];         // s2 after the vertical transform, this row of tiles and the next
   alignas(64) float c3_input[6][6][kC1][8];         // [row point][column point][channel][tile]
   alignas(64) float c3_sums[2][6][2][kS4][16];      // this row of tiles and the last: [row point][column][tile][channel]
 };
 
-// What the backward pass of one image needs of its forward pass.
+// What the backward pass of one image needs of its forward pass. A choice is 2 × row + column of the maximum in its
+// window; s2's are in the order of ConvolutionScratch::s2, with a bit for each lane that ReLU let through.
 struct ConvolutionTrace {
-  alignas(64) float s2[kS2Size * kC1 + 24];          // [position][channel]
-  alignas(64) uint8_t s2_choice[kS2Size * kC1 + 48]; // same order
-  alignas(64) int32_t s4_choice[kFeatures];          // [position][channel]
+  alignas(64) float s2[kS2Size * kC1 + 24];  // [position][channel]
+  alignas(64) uint8_t s2_choice[kC1][kS2][16];
+  alignas(64) uint16_t s2_open[kC1][kS2];
+  alignas(64) int32_t s4_choice[kFeatures];  // [position][channel]
 };
 
-// Weights as c3's backward pass reads them: for each choice of a pooling window and each output channel, its kernel laid
-// out over the window of 6×6 positions × 6 channels that one pooled output can see, zero where it does not reach.
-constexpr int kWindow = 224;  // 6 × 6 × 6 = 216, and room to a multiple of 32
+// Weights of c3 as its backward pass reads them: [output channel][row tap + 1][column tap × 6 + input channel], between two
+// rows of zeros.
 struct WindowWeights {
-  alignas(64) float c3[4][kC3][kWindow];
+  alignas(64) float c3[kC3][kTaps + 2][32];
 };
 
 // Sums over a thread's images, in the order the backward pass makes them; c1's are over raw pixels.
@@ -42,8 +41,10 @@ struct ConvolutionGradients {
 struct BackwardScratch {
   alignas(64) float pixels[kCanvas * kCanvas + 64];
   alignas(64) float s2_gradient[kS2Size * kC1 + 64];  // [position][channel]
-  alignas(64) float gradient_list[kS2Size + 16];
-  alignas(64) int32_t offset_list[kS2Size + 16];
+  alignas(64) float values[kS2Size + 32];             // a list of open outputs: their gradients …
+  alignas(64) int32_t places[kS2Size + 32];           // … and where their patches begin
+  alignas(64) float c3_values[kC3][32];               // the same for each output channel of c3
+  alignas(64) int32_t c3_places[kC3][32];
 };
 
 // Adam's constants of one step, in single precision as torch.optim.Adam applies them.
@@ -63,14 +64,15 @@ struct Update {
 struct KernelTable {
   // Folds and transforms the convolutions' packed parameters.
   void (*prepare)(const float* packed, float mean, float std, ConvolutionWeights*);
-  void (*prepare_windows)(const float* packed, WindowWeights*);
+  void (*prepare_windows)(const float* packed, WindowWeights*);  // into zeroed memory
 
   // One image to 400 features; `trace` may be null.
   void (*convolve)(const ConvolutionWeights&, const void* pixels, PixelType, int size, ConvolutionScratch&,
                    float* features, ConvolutionTrace* trace);
 
-  // out[row][0 … panels × 32) = x[row][0 … inputs) · weights + bias, `bias` may be null; ReLU on request.
-  void (*dense)(const float* x, int64_t x_stride, int inputs, const float* weights, const float* bias, int panels,
+  // out[row][0 … outputs) = x[row][0 … inputs) · weights + bias, `bias` may be null; ReLU on request. Outputs are rounded
+  // up to whole vectors, at most to whole panels.
+  void (*dense)(const float* x, int64_t x_stride, int inputs, const float* weights, const float* bias, int outputs,
                 float* out, int64_t out_stride, int64_t rows, bool relu);
 
   // Row-wise, in place allowed.

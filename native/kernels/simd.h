@@ -104,6 +104,30 @@ LENET5_INLINE Vector square_root(Vector a) {
 LENET5_INLINE Vector choose(IntVector mask, Vector a, Vector b) { return mask ? a : b; }
 LENET5_INLINE IntVector choose(IntVector mask, IntVector a, IntVector b) { return mask ? a : b; }
 
+// Small non-negative integers to bytes.
+LENET5_INLINE void store_bytes(uint8_t* p, IntVector v) {
+#if defined(__AVX512F__)
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(reinterpret_cast<__m512i>(v)));
+#else
+  for (int i = 0; i < kWidth; ++i) p[i] = static_cast<uint8_t>(v[i]);
+#endif
+}
+
+// A bit for each lane that is greater than zero.
+LENET5_INLINE unsigned positive_lanes(Vector v) {
+#if defined(__AVX512F__)
+  return _mm512_cmp_ps_mask(v, zero(), _CMP_GT_OQ);
+#elif defined(__AVX2__)
+  return static_cast<unsigned>(_mm256_movemask_ps(v > zero()));
+#elif defined(__SSE2__)
+  return static_cast<unsigned>(_mm_movemask_ps(v > zero()));
+#else
+  unsigned bits = 0;
+  for (int i = 0; i < kWidth; ++i) bits |= static_cast<unsigned>(v[i] > 0) << i;
+  return bits;
+#endif
+}
+
 // Zero where `active` is not positive: the derivative of ReLU.
 LENET5_INLINE Vector where_positive(Vector active, Vector v) { return active > zero() ? v : zero(); }
 
@@ -124,6 +148,34 @@ LENET5_INLINE Vector exponential(Vector x) {
   p = fma(p, r * r, r) + all(1.0f);
   const IntVector exponent = __builtin_convertvector(n, IntVector);
   return p * reinterpret_cast<Vector>((exponent + 127) << 23);
+}
+
+// Writes the lanes of v and of index whose bit is set, one after another, and returns how many. A whole vector may be
+// written beyond the last.
+#if defined(__AVX512F__)
+LENET5_INLINE int write_listed(__mmask16 lanes, Vector v, IntVector index, float* values, int32_t* list) {
+  store(values, _mm512_maskz_compress_ps(lanes, v));
+  store(list, reinterpret_cast<IntVector>(_mm512_maskz_compress_epi32(lanes, reinterpret_cast<__m512i>(index))));
+  return __builtin_popcount(lanes);
+}
+#endif
+
+// Lists the non-zero ones of n values, with their positions; both lists need room for a vector more than n.
+LENET5_INLINE int list_nonzero(const float* x, int n, float* values, int32_t* list) {
+  int count = 0, i = 0;
+#if defined(__AVX512F__)
+  IntVector index = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  for (; i + 16 <= n; i += 16, index += 16) {
+    const Vector v = load(x + i);
+    count += write_listed(_mm512_cmp_ps_mask(v, zero(), _CMP_NEQ_UQ), v, index, values + count, list + count);
+  }
+#endif
+  for (; i < n; ++i) {
+    values[count] = x[i];
+    list[count] = i;
+    count += x[i] != 0;
+  }
+  return count;
 }
 
 LENET5_INLINE float sum_lanes(Vector v) {

@@ -134,20 +134,20 @@ struct Trainer::Impl {
       kernels.convolve(convolution[0], batch.image(first + i), batch.type, batch.size, share.convolution,
                        x + i * kFeatures, &share.traces[i]);
     }
-    kernels.dense(x, kFeatures, kFeatures, p + Layout::c5_weight, p + Layout::c5_bias, panels(kC5), h5, kC5Padded, n,
+    kernels.dense(x, kFeatures, kFeatures, p + Layout::c5_weight, p + Layout::c5_bias, kC5, h5, kC5Padded, n,
                   true);
-    kernels.dense(h5, kC5Padded, kC5, p + Layout::f6_weight, p + Layout::f6_bias, panels(kF6), h6, kF6Padded, n, true);
-    kernels.dense(h6, kF6Padded, kF6, p + Layout::output_weight, p + layout.output_bias, layout.output_panels, y,
+    kernels.dense(h5, kC5Padded, kC5, p + Layout::f6_weight, p + Layout::f6_bias, kF6, h6, kF6Padded, n, true);
+    kernels.dense(h6, kF6Padded, kF6, p + Layout::output_weight, p + layout.output_bias, layout.classes, y,
                   classes, n, false);
     kernels.loss(y, classes, layout.classes, labels.data() + first, n, batch.count, &share.loss, &share.correct);
 
     float* g6 = f6_gradient.get() + first * kF6Padded;
     float* g5 = c5_gradient.get() + first * kC5Padded;
-    kernels.dense(y, classes, layout.classes, output_transposed.get(), nullptr, panels(kF6), g6, kF6Padded, n, false);
+    kernels.dense(y, classes, layout.classes, output_transposed.get(), nullptr, kF6, g6, kF6Padded, n, false);
     kernels.close(g6, h6, n * kF6Padded);
-    kernels.dense(g6, kF6Padded, kF6, f6_transposed.get(), nullptr, panels(kC5), g5, kC5Padded, n, false);
+    kernels.dense(g6, kF6Padded, kF6, f6_transposed.get(), nullptr, kC5, g5, kC5Padded, n, false);
     kernels.close(g5, h5, n * kC5Padded);
-    kernels.dense(g5, kC5Padded, kC5, c5_transposed.get(), nullptr, panels(kFeatures), share.features_gradient,
+    kernels.dense(g5, kC5Padded, kC5, c5_transposed.get(), nullptr, kFeatures, share.features_gradient,
                   kFeaturesPadded, n, false);
     for (int64_t i = 0; i < n; ++i) {
       kernels.convolve_backward(windows[0], batch.image(first + i), batch.type, batch.size, share.traces[i],
