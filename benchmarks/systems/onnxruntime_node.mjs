@@ -1,4 +1,5 @@
-// onnxruntime-node on the ONNX model that this package exports.
+// onnxruntime-node on the ONNX model that this package exports. Its optimiser folds the padding into c1 and drops the
+// normalisation (mean 0 and deviation 1 here). A hand-made graph with c5 as a dense layer was tried: within 4 %.
 import { argmax } from "./shared/network.mjs";
 import { requirePeer, serve } from "./shared/protocol.mjs";
 
