@@ -1,0 +1,28 @@
+// A folder of a test's own, and MNIST where the machine has it.
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, onTestFinished } from "vitest";
+
+/** An empty folder that goes when the test ends. */
+export function temporaryFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), "lenet5-data-"));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+/** Sets an environment variable until the test ends; undefined removes it. */
+export function setVariable(name: string, value: string | undefined): void {
+  const before = process.env[name];
+  if (value === undefined) delete process.env[name];
+  else process.env[name] = value;
+  onTestFinished(() => {
+    if (before === undefined) delete process.env[name];
+    else process.env[name] = before;
+  });
+}
+
+/** `describe` for tests on the real MNIST, which CI always has. */
+export function describeWithMnist(name: string, body: () => void): void {
+  describe.runIf(Boolean(process.env.LENET5_DATA_DIR) || process.env.CI === "true")(name, body);
+}
