@@ -78,13 +78,17 @@ async function repaired(random) {
   return collect(zip.outputStream);
 }
 
+async function loadLeNet5(bytes) {
+  const model = await LeNet5.load(bytes, { device: "cpu" });
+  model.predictSync(blank);
+  model.dispose();
+}
+
 async function load(bytes) {
   switch (kind) {
-    case "safetensors": {
-      using model = await LeNet5.load(bytes, { device: "cpu" });
-      model.predictSync(blank);
+    case "safetensors":
+      await loadLeNet5(bytes);
       return;
-    }
     case "onnx":
       readOnnx(bytes, "fuzz");
       return;
@@ -97,8 +101,7 @@ async function load(bytes) {
     default: {
       let failure;
       try {
-        using model = await LeNet5.load(bytes, { device: "cpu" });
-        model.predictSync(blank);
+        await loadLeNet5(bytes);
       } catch (error) {
         failure = error;
       }
