@@ -90,24 +90,28 @@ function hasNewStringAbi(c10: string): boolean {
   return /_ZN3c10\w*NSt7__cxx1112basic_string/.test(readFileSync(c10, "latin1"));
 }
 
-let systemLibraries: Set<string> | undefined;
+let linkerCache: Set<string> | undefined;
 
 function isKnownToTheSystem(name: string): boolean {
-  if (!systemLibraries) {
-    systemLibraries = new Set();
-    for (const command of ["/sbin/ldconfig", "ldconfig"]) {
-      try {
-        const output = execFileSync(command, ["-p"], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
-        for (const match of output.matchAll(/^\s+(\S+) \(/gm)) systemLibraries.add(match[1]!);
-        break;
-      } catch {
-        // The next name; without any (musl), the folders below are all there is.
-      }
+  const multiarch = multiarchFolder();
+  const chosen = (process.env.LD_LIBRARY_PATH ?? "").split(":").filter(Boolean);
+  const usual = [`/lib/${multiarch}`, `/usr/lib/${multiarch}`, "/lib64", "/usr/lib64", "/lib", "/usr/lib"];
+  if ([...chosen, ...usual].some((folder) => existsSync(join(folder, name)))) return true;
+  linkerCache ??= new Set(readLinkerCache());
+  return linkerCache.has(name);
+}
+
+/** What the dynamic linker knows besides, folders of /etc/ld.so.conf for example. */
+function readLinkerCache(): string[] {
+  for (const command of ["/sbin/ldconfig", "ldconfig"]) {
+    try {
+      const output = execFileSync(command, ["-p"], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
+      return [...output.matchAll(/^\s+(\S+) \(/gm)].map((match) => match[1]!);
+    } catch {
+      // The next name; there is none on musl.
     }
   }
-  const folders = ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", `/usr/lib/${multiarchFolder()}`];
-  const chosen = (process.env.LD_LIBRARY_PATH ?? "").split(":").filter(Boolean);
-  return systemLibraries.has(name) || [...chosen, ...folders].some((folder) => existsSync(join(folder, name)));
+  return [];
 }
 
 /** File names that `libraries` need, themselves or through one another, and that the dynamic linker would not find. */

@@ -96,24 +96,25 @@ function unfit(libtorch: Libtorch, { built, headers }: FindOptions): string | un
 
 /** Every place in the order in which it counts; places without a libtorch are listed only where they were asked for. */
 export function libtorchCandidates(options: FindOptions = {}): LibtorchCandidate[] {
+  return [...eachCandidate(options)];
+}
+
+/** Looks at one place after the other: whoever finds what he wants need not wait for the rest. */
+function* eachCandidate(options: FindOptions): Generator<LibtorchCandidate> {
   const chosen = process.env.LIBTORCH;
   // A folder that was named is meant: nothing else is taken in its stead, not even where it does not fit.
-  if (chosen) return [judge("LIBTORCH", chosen, options)];
-  const candidates: LibtorchCandidate[] = [];
-  if (process.env.LENET5_USE_PYTORCH === "1") {
+  if (chosen) yield judge("LIBTORCH", chosen, options);
+  else if (process.env.LENET5_USE_PYTORCH === "1") {
     const folder = pythonTorchFolder();
     const fault = "the active Python has no torch (LENET5_USE_PYTORCH=1 asks for it)";
-    candidates.push(
-      folder ? judge("python", folder, options) : { origin: "python", folder: "torch", libtorch: undefined, fault },
-    );
-    return candidates;
+    yield folder ? judge("python", folder, options) : { origin: "python", folder: "torch", libtorch: undefined, fault };
+  } else {
+    for (const folder of cachedFolders()) yield judge("cache", folder, options);
+    for (const folder of systemFolders()) {
+      const candidate = judge("system", folder, options);
+      if (candidate.libtorch) yield candidate;
+    }
   }
-  for (const folder of cachedFolders()) candidates.push(judge("cache", folder, options));
-  for (const folder of systemFolders()) {
-    const candidate = judge("system", folder, options);
-    if (candidate.libtorch) candidates.push(candidate);
-  }
-  return candidates;
 }
 
 /**
@@ -123,9 +124,11 @@ export function libtorchCandidates(options: FindOptions = {}): LibtorchCandidate
  * one that does not fit; the message names the fix.
  */
 export function findLibtorch(options: FindOptions = {}): LibtorchCandidate & { libtorch: Libtorch } {
-  const candidates = libtorchCandidates(options);
-  const fit = candidates.find(({ fault }) => fault === undefined);
-  if (fit?.libtorch) return { ...fit, libtorch: fit.libtorch };
+  const candidates: LibtorchCandidate[] = [];
+  for (const candidate of eachCandidate(options)) {
+    if (candidate.libtorch && candidate.fault === undefined) return { ...candidate, libtorch: candidate.libtorch };
+    candidates.push(candidate);
+  }
   const seen = candidates.map(({ origin, folder, fault }) => `${nameOf(origin)} ${folder} ${fault}`).join("; ");
   const version = options.built ? options.built.version : PINNED_LIBTORCH_VERSION;
   const wanted = options.built ? `libtorch ${version}, for which the addon was built` : "a libtorch";

@@ -4,7 +4,7 @@
 // any moment, run twice at once, or run out of disk, and a half-installed libtorch must never be taken for a whole one.
 // The resolution: everything happens in a hidden folder beside the target, under a lock; the finished folder is described
 // as any other libtorch would be, and only then renamed into place. What a killed run left behind is swept by the next.
-import { execFileSync, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { copyFile, cp, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, statfs, writeFile } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
@@ -273,7 +273,7 @@ async function copyLibtorch(from: string, made: string, cuda: boolean): Promise<
 }
 
 async function installWithApt(log: (line: string) => void, signal: AbortSignal | undefined): Promise<InstallResult> {
-  if (!(await hasAptPackage())) throw installFailed("apt-get has no package libtorch-dev here");
+  if (!(await isDebian())) throw installFailed("this is neither Debian nor Ubuntu, which have libtorch-dev");
   const args = ["install", "--yes", "--no-install-recommends", "libtorch-dev"];
   const asRoot = process.getuid?.() === 0;
   const [command, ...rest] = asRoot ? ["apt-get", ...args] : ["sudo", "apt-get", ...args];
@@ -289,16 +289,9 @@ async function installWithApt(log: (line: string) => void, signal: AbortSignal |
   return { folder: libtorch.root, version: libtorch.version, installed: true };
 }
 
-async function hasAptPackage(): Promise<boolean> {
+async function isDebian(): Promise<boolean> {
   if (process.platform !== "linux") return false;
-  const distribution = await readFile("/etc/os-release", "utf8").catch(() => "");
-  if (!/^ID(_LIKE)?=.*(debian|ubuntu)/m.test(distribution)) return false;
-  try {
-    execFileSync("apt-cache", ["show", "libtorch-dev"], { stdio: "ignore" });
-    return true;
-  } catch {
-    return false;
-  }
+  return /^ID(_LIKE)?=.*(debian|ubuntu)/m.test(await readFile("/etc/os-release", "utf8").catch(() => ""));
 }
 
 async function otherWays(): Promise<string> {
@@ -306,7 +299,7 @@ async function otherWays(): Promise<string> {
     "`npx lenet5 install --from <wheel, zip, folder or address>`",
     "LIBTORCH=<a folder with include/ and lib/>",
   ];
-  if (await hasAptPackage()) ways.unshift("`npx lenet5 install --apt` (apt-get install libtorch-dev)");
+  if (await isDebian()) ways.unshift("`npx lenet5 install --apt` (apt-get install libtorch-dev)");
   return `Other ways: ${ways.join(", ")}`;
 }
 
