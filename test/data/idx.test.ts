@@ -2,8 +2,8 @@ import { readdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs"
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { describe, expect, test } from "vitest";
-import { type Dataset, idx, syntheticDigits } from "../../lib/index.js";
-import { describeWithMnist, temporaryFolder } from "./folder.js";
+import { idx, syntheticDigits } from "../../lib/index.js";
+import { describeWithMnist, expectSame, temporaryFolder } from "./folder.js";
 
 const digits = await syntheticDigits.generate({ count: 30, seed: 5 });
 const images = idx.encode({ data: digits.images, shape: [30, 28, 28] });
@@ -14,13 +14,6 @@ function header(magic: number, ...sizes: number[]): Buffer {
   bytes.writeUInt32BE(magic);
   for (const [axis, size] of sizes.entries()) bytes.writeUInt32BE(size, 4 + 4 * axis);
   return bytes;
-}
-
-function expectSame(actual: Dataset, expected: Dataset): void {
-  expect(actual.count).toBe(expected.count);
-  expect(Buffer.compare(actual.images, expected.images)).toBe(0);
-  expect([...actual.labels]).toEqual([...expected.labels]);
-  expect(actual.classNames).toEqual(expected.classNames);
 }
 
 describe("reading", () => {
