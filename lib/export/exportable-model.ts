@@ -1,5 +1,6 @@
 // What an exporter needs of a model: its parameters and what it says of itself. `LeNet5` has all of it.
 import type { Normalization } from "../data/dataset.js";
+import { expected } from "../errors.js";
 import type { StateDict } from "../lenet5/state-dict.js";
 
 /** A LeNet-5 as the exporters see it. */
@@ -10,4 +11,14 @@ export interface ExportableModel {
   stateDict(): StateDict;
   /** Writes the model as TorchScript. */
   save(path: string): Promise<unknown>;
+}
+
+/** Checks what every exporter takes first. @throws LENET5_INVALID_ARGUMENT */
+export function checkExport(model: unknown, path: unknown, where: string): void {
+  const candidate = model as Partial<ExportableModel> | null | undefined;
+  if (typeof candidate?.stateDict !== "function" || typeof candidate.save !== "function") {
+    throw expected("INVALID_ARGUMENT", "a LeNet5", `${where}: model`, model);
+  }
+  if (typeof path !== "string" || path === "")
+    throw expected("INVALID_ARGUMENT", "a file's path", `${where}: path`, path);
 }

@@ -11,7 +11,7 @@ import { expected, expectedButGot } from "../errors.js";
 import { writeFileAtomically } from "../files.js";
 import { checkOptionNames } from "../options.js";
 import { checkZip, readZipEntry } from "../zip-check.js";
-import type { ExportableModel } from "./exportable-model.js";
+import { checkExport, type ExportableModel } from "./exportable-model.js";
 
 /** Options of {@link exportModelArchive}. */
 export interface ModelArchiveOptions {
@@ -31,7 +31,7 @@ const NAME = /^[A-Za-z0-9][A-Za-z0-9_\-.]*$/;
  * Writes a model as a TorchServe archive, whole or not at all. Served, it takes an image file (`curl -T seven.png`) or
  * pixels, and answers `{"label": "7", "probability": …, "probabilities": […]}`.
  *
- * @throws LENET5_UNKNOWN_OPTION, LENET5_INVALID_OPTION, LENET5_FILE_BUSY, LENET5_FILE_WRITE_FAILED,
+ * @throws LENET5_INVALID_ARGUMENT, LENET5_UNKNOWN_OPTION, LENET5_INVALID_OPTION, LENET5_FILE_BUSY, LENET5_FILE_WRITE_FAILED,
  * LENET5_EXPORT_UNVERIFIED and the errors of the model's `save`
  */
 export async function exportModelArchive(
@@ -39,6 +39,7 @@ export async function exportModelArchive(
   path: string,
   options: ModelArchiveOptions = {},
 ): Promise<void> {
+  checkExport(model, path, "exportModelArchive");
   checkOptionNames(options, ["modelName", "version"], "exportModelArchive");
   const { modelName = "lenet5", version = "1.0" } = options;
   for (const [name, value] of Object.entries({ modelName, version })) {

@@ -10,7 +10,7 @@ import { METADATA_NAME, type ModelMetadata, readMetadata, writeMetadata } from "
 import { joinParameters, parameterShapes, type StateDict } from "../lenet5/state-dict.js";
 import type { Tensor } from "../tensor.js";
 import { packageVersion } from "../version.js";
-import type { ExportableModel } from "./exportable-model.js";
+import { checkExport, type ExportableModel } from "./exportable-model.js";
 import {
   ATTRIBUTE_TYPE,
   decodeOnnx,
@@ -66,9 +66,10 @@ export function onnxBytes(stateDict: StateDict, metadata: ModelMetadata): Uint8A
 
 /**
  * Writes a model as ONNX, whole or not at all; the file is read back and compared before it takes its name.
- * @throws LENET5_FILE_BUSY, LENET5_FILE_WRITE_FAILED, LENET5_EXPORT_UNVERIFIED
+ * @throws LENET5_INVALID_ARGUMENT, LENET5_FILE_BUSY, LENET5_FILE_WRITE_FAILED, LENET5_EXPORT_UNVERIFIED
  */
 export async function exportOnnx(model: ExportableModel, path: string): Promise<void> {
+  checkExport(model, path, "exportOnnx");
   const stateDict = model.stateDict();
   await writeFileAtomically(path, onnxBytes(stateDict, model), {
     verify: async (temporary) => {

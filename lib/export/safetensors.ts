@@ -9,7 +9,7 @@ import { writeFileAtomically } from "../files.js";
 import { METADATA_NAME, type ModelMetadata, readMetadata, writeMetadata } from "../lenet5/metadata.js";
 import { joinParameters, type StateDict, splitParameters } from "../lenet5/state-dict.js";
 import { ARRAY_OF, checkTensor, type DType, type Tensor } from "../tensor.js";
-import type { ExportableModel } from "./exportable-model.js";
+import { checkExport, type ExportableModel } from "./exportable-model.js";
 import { bfloat16ToFloat32, float16ToFloat32 } from "./half.js";
 import { duplicateKey } from "./json-keys.js";
 
@@ -127,9 +127,10 @@ export function stateDictFromSafetensors(
 
 /**
  * Writes a model's parameters and metadata as safetensors, PyTorch's state-dict names included, whole or not at all.
- * @throws LENET5_FILE_BUSY, LENET5_FILE_WRITE_FAILED, LENET5_EXPORT_UNVERIFIED
+ * @throws LENET5_INVALID_ARGUMENT, LENET5_FILE_BUSY, LENET5_FILE_WRITE_FAILED, LENET5_EXPORT_UNVERIFIED
  */
 export async function exportSafetensors(model: ExportableModel, path: string): Promise<void> {
+  checkExport(model, path, "exportSafetensors");
   const stateDict = model.stateDict();
   const bytes = safetensorsBytes(stateDict, { format: "pt", [METADATA_NAME]: writeMetadata(model) });
   await writeFileAtomically(path, bytes, {

@@ -54,6 +54,14 @@ describe("exportModelArchive", () => {
     }
   });
 
+  it("finds its handler in the published package", async () => {
+    const root = path.join(import.meta.dirname, "..", "..");
+    const pack = ["pack", "--dry-run", "--json", "--ignore-scripts"];
+    const { stdout } = await promisify(execFile)("npm", pack, { cwd: root, maxBuffer: 1 << 24 });
+    const [{ files }] = JSON.parse(stdout) as [{ files: { path: string }[] }];
+    expect(files.map((file) => file.path)).toContain("lib/export/lenet5_handler.py");
+  });
+
   it.each([
     [{ modelName: "../evil" }, "INVALID_OPTION"],
     [{ modelName: "" }, "INVALID_OPTION"],
