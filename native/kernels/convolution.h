@@ -1,8 +1,9 @@
 // The forward convolutions of one image: pixels → c1, ReLU, s2 → c3, ReLU, s4.
 //
-// Only pooled values are ever written: bias and ReLU commute with the maximum, so they are applied to one value in four.
-// c1 has vectors along a row of the image (one dimension of Winograd's filtering, the other direct: with one input
-// channel the second transform would cost what it saves); c3 has vectors over its 16 output channels and both dimensions.
+// Only pooled values are ever written: bias and ReLU commute with the maximum, so they are applied to one value in
+// four. c1 has vectors along a row of the image (one dimension of Winograd's filtering, the other direct: with one
+// input channel the second transform would cost what it saves); c3 has vectors over its 16 output channels and both
+// dimensions.
 #pragma once
 
 #include "kernel_table.h"
@@ -34,7 +35,9 @@ LENET5_INLINE uint32_t transform_pixels(const Pixel* pixels, int size, Convoluti
 }
 
 // The maximum of a 2×2 window in scan order, and which it was: the first one on a tie, as PyTorch takes it.
-LENET5_INLINE Vector maximum(const Vector (*y)[2]) { return larger(larger(y[0][0], y[0][1]), larger(y[1][0], y[1][1])); }
+LENET5_INLINE Vector maximum(const Vector (*y)[2]) {
+  return larger(larger(y[0][0], y[0][1]), larger(y[1][0], y[1][1]));
+}
 LENET5_INLINE Vector maximum(const Vector (*y)[2], IntVector* choice) {
   Vector best = y[0][0];
   IntVector index{};
@@ -129,8 +132,8 @@ LENET5_INLINE void c3_vertical(int tile_row, int channel, ConvolutionScratch& sc
   }
 }
 
-// … and along its rows for one row point. Tile t sees columns 2t … 2t + 5: the even lanes t, t + 1 and t + 2, and the odd
-// ones. A channel has eight lanes, so that wide vectors take two channels at a time.
+// … and along its rows for one row point. Tile t sees columns 2t … 2t + 5: the even lanes t, t + 1 and t + 2, and the
+// odd ones. A channel has eight lanes, so that wide vectors take two channels at a time.
 LENET5_INLINE void c3_horizontal(int tile_row, int i, int channel, ConvolutionScratch& scratch) {
   for (int c = channel; c < channel + 2; c += kWidth == 16 ? 2 : 1) {
     const float* rows = scratch.c3_rows[tile_row % 2][c][i];
@@ -189,9 +192,9 @@ LENET5_INLINE void c3_output(const ConvolutionWeights& weights, int tile_row, in
   }
 }
 
-// The transforms are adds, loads and stores and the products multiply-adds, which a processor can do at the same time, but
-// only where it finds them within the hundred or so operations it looks ahead: so the transforms of what comes next and
-// the output of what came before stand between groups of sixty products.
+// The transforms are adds, loads and stores and the products multiply-adds, which a processor can do at the same time,
+// but only where it finds them within the hundred or so operations it looks ahead: so the transforms of what comes next
+// and the output of what came before stand between groups of sixty products.
 template <bool Trace>
 LENET5_INLINE void c3_layer(const ConvolutionWeights& weights, ConvolutionScratch& scratch, float* features,
                             int32_t* choices) {
@@ -265,9 +268,8 @@ inline void trace_s2(const ConvolutionScratch& scratch, ConvolutionTrace& trace)
       __m512 row = _mm512_setzero_ps();
       LENET5_UNROLL
       for (int p = 0; p < 3; ++p) {
-        const __m512 pair =
-            _mm512_permutex2var_ps(load(scratch.s2[2 * p][y]), _mm512_load_si512(kInterleave.from[z][p]),
-                                   load(scratch.s2[2 * p + 1][y]));
+        const __m512 pair = _mm512_permutex2var_ps(
+            load(scratch.s2[2 * p][y]), _mm512_load_si512(kInterleave.from[z][p]), load(scratch.s2[2 * p + 1][y]));
         row = _mm512_mask_mov_ps(row, kInterleave.lanes[z][p], pair);
       }
       store(trace.s2 + y * kS2 * kC1 + z * 16, row);  // the last one's end is overwritten by the next row
@@ -299,50 +301,10 @@ void convolve_image(const ConvolutionWeights& weights, const void* pixels, Pixel
 
 void convolve(const ConvolutionWeights& weights, const void* pixels, PixelType type, int size,
               ConvolutionScratch& scratch, float* features, ConvolutionTrace* trace) {
-  if (trace) convolve_image<true>(weights, pixels, type, size, scratch, features, trace);
-  else convolve_image<false>(weights, pixels, type, size, scratch, features, nullptr);
-}
-
-// Weights of c1 with normalisation folded in, (p/255 - mean) / std for a byte p, exactly, because the border is black
-// before normalisation; and both layers' kernels in Winograd's domain.
-void prepare(const float* packed, float mean, float std, ConvolutionWeights* out) {
-  const float* c1 = packed + Layout::c1_weight;
-  for (int c = 0; c < kC1; ++c) {
-    float sum = 0;
-    for (int y = 0; y < kTaps; ++y) {
-      Vector g[kTaps], u[6];
-      for (int x = 0; x < kTaps; ++x) {
-        const float w = c1[(c * kTaps + y) * kTaps + x];
-        sum += w;
-        g[x] = all(w / std);
-      }
-      transform_kernel(g, u);
-      for (int k = 0; k < 6; ++k) {
-        out->c1_float[c][y][k] = u[k][0];
-        out->c1_bytes[c][y][k] = u[k][0] / 255.0f;
-      }
-    }
-    out->c1_bias[c] = packed[Layout::c1_bias + c] - mean / std * sum;
-  }
-  for (int h = 0; h < kC3; h += kWidth) {
-    for (int c = 0; c < kC1; ++c) {
-      Vector rows[6][kTaps];
-      for (int y = 0; y < kTaps; ++y) {
-        Vector g[kTaps], u[6];
-        for (int x = 0; x < kTaps; ++x) {
-          g[x] = load(packed + Layout::c3_weight + ((c * kTaps + y) * kTaps + x) * kC3 + h);
-        }
-        transform_kernel(g, u);
-        for (int k = 0; k < 6; ++k) rows[k][y] = u[k];
-      }
-      for (int k = 0; k < 6; ++k) {
-        Vector u[6];
-        transform_kernel(rows[k], u);
-        for (int i = 0; i < 6; ++i) store(&out->c3[i][c][k][h], u[i]);
-      }
-    }
-    store(out->c3_bias + h, load(packed + Layout::c3_bias + h));
-  }
+  if (trace)
+    convolve_image<true>(weights, pixels, type, size, scratch, features, trace);
+  else
+    convolve_image<false>(weights, pixels, type, size, scratch, features, nullptr);
 }
 
 }  // namespace

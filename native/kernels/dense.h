@@ -146,9 +146,18 @@ void transpose(const float* weights, int inputs, int outputs, float* transposed,
   for (int panel = from; panel < to; ++panel) {
     float* out = transposed + int64_t{panel} * outputs * kPanel;
     const int width = inputs - panel * kPanel < kPanel ? inputs - panel * kPanel : kPanel;
-    for (int n = 0; n < outputs; ++n) {
+    for (int n = 0; n < outputs; n += 16) {
+      const int height = outputs - n < 16 ? outputs - n : 16;
       const float* column = weights + (int64_t{n / kPanel} * inputs + panel * kPanel) * kPanel + n % kPanel;
-      for (int k = 0; k < width; ++k) out[n * kPanel + k] = column[k * kPanel];
+      for (int k = 0; k < width; k += 16) {
+        if (height == 16 && width - k >= 16) {
+          transpose_block(column + k * kPanel, kPanel, out + n * kPanel + k, kPanel);
+          continue;
+        }
+        for (int i = 0; i < height; ++i) {
+          for (int j = k; j < width && j < k + 16; ++j) out[(n + i) * kPanel + j] = column[j * kPanel + i];
+        }
+      }
     }
   }
 }
@@ -245,8 +254,8 @@ LENET5_INLINE void update_block(const float* x, int64_t x_stride, const float* g
   }
 }
 
-void dense_update(const float* x, int64_t x_stride, const float* g, int64_t g_stride, int64_t rows, int inputs, int panel,
-                  int from, int to, int64_t offset, const Update& update) {
+void dense_update(const float* x, int64_t x_stride, const float* g, int64_t g_stride, int64_t rows, int inputs,
+                  int panel, int from, int to, int64_t offset, const Update& update) {
   constexpr int block = kManyRegisters ? 12 : 6;
   g += panel * kPanel;
   offset += int64_t{panel} * inputs * kPanel;

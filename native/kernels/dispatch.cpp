@@ -9,14 +9,16 @@ namespace {
 
 constexpr InstructionSet kAll[] = {InstructionSet::baseline, InstructionSet::avx2, InstructionSet::avx512};
 
-// The builtin asks the operating system too (XGETBV): an instruction set whose registers it does not save counts as absent.
+// The builtin asks the operating system too (XGETBV): an instruction set whose registers it does not save counts as
+// absent.
 bool machine_has(InstructionSet set) {
 #if defined(__x86_64__)
   __builtin_cpu_init();
   if (set == InstructionSet::avx2) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   if (set == InstructionSet::avx512) {
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && machine_has(InstructionSet::avx2);
+           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+           machine_has(InstructionSet::avx2);
   }
 #endif
   return set == InstructionSet::baseline;

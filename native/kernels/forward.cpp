@@ -9,7 +9,7 @@
 namespace lenet5::kernels {
 namespace {
 
-constexpr int64_t kBlock = 48;            // images whose features share a pass over the dense weights
+constexpr int64_t kBlock = 48;              // images whose features share a pass over the dense weights
 constexpr int64_t kWorthAnotherThread = 4;  // images: fewer are done sooner than another thread joins
 
 struct Scratch {
@@ -53,15 +53,14 @@ struct Forward::Impl {
                        s.features + i * kFeatures, nullptr);
     }
     const float* p = packed.get();
-    kernels.dense(s.features, kFeatures, kFeatures, p + Layout::c5_weight, p + Layout::c5_bias, kC5, s.c5,
-                  kC5Padded, count, true);
-    kernels.dense(s.c5, kC5Padded, kC5, p + Layout::f6_weight, p + Layout::f6_bias, kF6, s.f6, kF6Padded, count,
-                  true);
+    kernels.dense(s.features, kFeatures, kFeatures, p + Layout::c5_weight, p + Layout::c5_bias, kC5, s.c5, kC5Padded,
+                  count, true);
+    kernels.dense(s.c5, kC5Padded, kC5, p + Layout::f6_weight, p + Layout::f6_bias, kF6, s.f6, kF6Padded, count, true);
     const int classes = layout.classes;
     out += first * classes;
     if (layout.output_panels == 1) {
-      kernels.dense(s.f6, kF6Padded, kF6, p + Layout::output_weight, p + layout.output_bias, classes, s.logits, kPanel, count,
-                    false);
+      kernels.dense(s.f6, kF6Padded, kF6, p + Layout::output_weight, p + layout.output_bias, classes, s.logits, kPanel,
+                    count, false);
       kernels.log_softmax(s.logits, kPanel, classes, out, classes, count);
       return;
     }

@@ -8,11 +8,11 @@ namespace lenet5::kernels {
 
 // Scratch of one thread while it runs the convolutions of one image at a time; all of it stays in the first caches.
 struct ConvolutionScratch {
-  alignas(64) float c1_input[kCanvas][6][16];       // [row][column point][pair of conv columns]
-  alignas(64) float s2[kC1][kS2][16];               // even columns in lanes 0..6, odd ones in 8..14
-  alignas(64) float c3_rows[2][kC1][6][16];         // s2 after the vertical transform, this row of tiles and the next
-  alignas(64) float c3_input[6][6][kC1][8];         // [row point][column point][channel][tile]
-  alignas(64) float c3_sums[2][6][2][kS4][16];      // this row of tiles and the last: [row point][column][tile][channel]
+  alignas(64) float c1_input[kCanvas][6][16];   // [row][column point][pair of conv columns]
+  alignas(64) float s2[kC1][kS2][16];           // even columns in lanes 0..6, odd ones in 8..14
+  alignas(64) float c3_rows[2][kC1][6][16];     // s2 after the vertical transform, this row of tiles and the next
+  alignas(64) float c3_input[6][6][kC1][8];     // [row point][column point][channel][tile]
+  alignas(64) float c3_sums[2][6][2][kS4][16];  // this row of tiles and the last: [row point][column][tile][channel]
 };
 
 // What the backward pass of one image needs of its forward pass. A choice is 2 × row + column of the maximum in its
@@ -24,17 +24,17 @@ struct ConvolutionTrace {
   alignas(64) int32_t s4_choice[kFeatures];  // [position][channel]
 };
 
-// Weights of c3 as its backward pass reads them: [output channel][row tap + 1][column tap × 6 + input channel], between two
-// rows of zeros.
+// Weights of c3 as its backward pass reads them: [output channel][row tap + 1][column tap × 6 + input channel], between
+// two rows of zeros.
 struct WindowWeights {
   alignas(64) float c3[kC3][kTaps + 2][32];
 };
 
 // Sums over a thread's images, in the order the backward pass makes them; c1's are over raw pixels.
 struct ConvolutionGradients {
-  alignas(64) float c1[kC1][kTaps][8];     // [channel][row tap][column tap, three lanes unused]
+  alignas(64) float c1[kC1][kTaps][8];  // [channel][row tap][column tap, three lanes unused]
   alignas(64) float c1_bias[16];
-  alignas(64) float c3[kC3][kTaps][32];    // [output channel][row tap][column tap × 6 + input channel, two unused]
+  alignas(64) float c3[kC3][kTaps][32];  // [output channel][row tap][column tap × 6 + input channel, two unused]
   alignas(64) float c3_bias[kC3];
 };
 
@@ -43,8 +43,8 @@ struct BackwardScratch {
   alignas(64) float s2_gradient[kS2Size * kC1 + 64];  // [position][channel]
   alignas(64) float values[kS2Size + 32];             // a list of open outputs: their gradients …
   alignas(64) int32_t places[kS2Size + 32];           // … and where their patches begin
-  alignas(64) float c3_values[kC3][32];               // the same for each output channel of c3
-  alignas(64) int32_t c3_places[kC3][32];
+  alignas(64) float c3_values[kC3][48];               // the same for each output channel of c3
+  alignas(64) int32_t c3_places[kC3][48];
 };
 
 // Adam's constants of one step, in single precision as torch.optim.Adam applies them.
@@ -70,8 +70,8 @@ struct KernelTable {
   void (*convolve)(const ConvolutionWeights&, const void* pixels, PixelType, int size, ConvolutionScratch&,
                    float* features, ConvolutionTrace* trace);
 
-  // out[row][0 … outputs) = x[row][0 … inputs) · weights + bias, `bias` may be null; ReLU on request. Outputs are rounded
-  // up to whole vectors, at most to whole panels.
+  // out[row][0 … outputs) = x[row][0 … inputs) · weights + bias, `bias` may be null; ReLU on request. Outputs are
+  // rounded up to whole vectors, at most to whole panels.
   void (*dense)(const float* x, int64_t x_stride, int inputs, const float* weights, const float* bias, int outputs,
                 float* out, int64_t out_stride, int64_t rows, bool relu);
 
@@ -85,7 +85,8 @@ struct KernelTable {
   // gradient[i] = 0 where activation[i] is not positive; n a multiple of 32.
   void (*close)(float* gradient, const float* activation, int64_t n);
 
-  // [panels(outputs)][inputs][32] → [panels(inputs)][outputs][32], for output rows in panel `from` to `to` of the result.
+  // [panels(outputs)][inputs][32] → [panels(inputs)][outputs][32], for output rows in panel `from` to `to` of the
+  // result.
   void (*transpose)(const float* weights, int inputs, int outputs, float* transposed, int from, int to);
 
   // Adds one image's gradients of c1 and c3.
@@ -93,7 +94,8 @@ struct KernelTable {
                             const float* features, const float* features_gradient, BackwardScratch&,
                             ConvolutionGradients&);
 
-  // Gradient of inputs `from` to `to` of one panel: Σ_rows x[row][input] × g[row][panel], passed to the update at `offset`.
+  // Gradient of inputs `from` to `to` of one panel: Σ_rows x[row][input] × g[row][panel], passed to the update at
+  // `offset`.
   void (*dense_update)(const float* x, int64_t x_stride, const float* g, int64_t g_stride, int64_t rows, int inputs,
                        int panel, int from, int to, int64_t offset, const Update&);
   // Σ_rows g[row][0 … n), passed to the update at `offset`; n a multiple of 32.

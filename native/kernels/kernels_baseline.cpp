@@ -8,4 +8,3 @@ namespace lenet5::kernels {
 const KernelTable& baseline_table() { return baseline::kTable; }
 
 }  // namespace lenet5::kernels
-

@@ -16,8 +16,8 @@ namespace lenet5::kernels {
 // Instruction sets the kernels are compiled for; which of them runs is chosen at run time.
 enum class InstructionSet { baseline, avx2, avx512 };
 
-// What this build and this machine can run, slowest first. The environment's LENET5_INSTRUCTION_SET=baseline|avx2|avx512
-// leaves out what is above it.
+// What this build and this machine can run, slowest first. The environment's
+// LENET5_INSTRUCTION_SET=baseline|avx2|avx512 leaves out what is above it.
 std::vector<InstructionSet> supported_instruction_sets();
 InstructionSet best_instruction_set();
 const char* name(InstructionSet set);

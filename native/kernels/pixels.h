@@ -36,13 +36,35 @@ LENET5_INLINE uint32_t read_row(const float* pixels, int size, Row& row) {
          static_cast<uint32_t>(_mm512_cmp_ps_mask(row.high, _mm512_setzero_ps(), _CMP_NEQ_UQ)) << 16;
 }
 #else
+// Sizes are 28 or 32: copied as two overlapping halves, so that every copy has a constant length.
 template <typename Pixel>
-LENET5_INLINE uint32_t read_row(const Pixel* pixels, int size, Row& row) {
-  const int margin = (kCanvas - size) / 2;
+LENET5_INLINE void copy_row(const Pixel* pixels, int size, Pixel* canvas) {
+  Pixel* out = canvas + (kCanvas - size) / 2;
+  __builtin_memcpy(out, pixels, 16 * sizeof(Pixel));
+  __builtin_memcpy(out + size - 16, pixels + size - 16, 16 * sizeof(Pixel));
+}
+LENET5_INLINE uint32_t read_row(const uint8_t* pixels, int size, Row& row) {
+  alignas(32) uint8_t canvas[kCanvas] = {};
+  copy_row(pixels, size, canvas);
+  for (int i = 0; i < kCanvas; ++i) row.pixels[i] = static_cast<float>(canvas[i]);
+  for (int i = kCanvas; i < 48; ++i) row.pixels[i] = 0;
+#if defined(__SSE2__)
+  const __m128i black = _mm_setzero_si128();
+  const __m128i low = _mm_load_si128(reinterpret_cast<const __m128i*>(canvas));
+  const __m128i high = _mm_load_si128(reinterpret_cast<const __m128i*>(canvas + 16));
+  return ~(static_cast<uint32_t>(_mm_movemask_epi8(_mm_cmpeq_epi8(low, black))) |
+           static_cast<uint32_t>(_mm_movemask_epi8(_mm_cmpeq_epi8(high, black))) << 16);
+#else
   uint32_t filled = 0;
+  for (int i = 0; i < kCanvas; ++i) filled |= static_cast<uint32_t>(canvas[i] != 0) << i;
+  return filled;
+#endif
+}
+LENET5_INLINE uint32_t read_row(const float* pixels, int size, Row& row) {
   for (int i = 0; i < 48; ++i) row.pixels[i] = 0;
-  for (int i = 0; i < size; ++i) row.pixels[margin + i] = static_cast<float>(pixels[i]);
-  for (int i = 0; i < size; ++i) filled |= static_cast<uint32_t>(pixels[i] != 0) << (margin + i);
+  copy_row(pixels, size, row.pixels);
+  uint32_t filled = 0;
+  for (int i = 0; i < kCanvas; ++i) filled |= static_cast<uint32_t>(row.pixels[i] != 0) << i;
   return filled;
 }
 #endif
@@ -55,6 +77,26 @@ LENET5_INLINE void spread_row(const Row& row, Vector* d) {
   LENET5_UNROLL
   for (int m = 0; m < 6; ++m) {
     d[m] = _mm512_permutex2var_ps(row.low, _mm512_add_epi32(lane, _mm512_set1_epi32(m)), row.high);
+  }
+#elif defined(__AVX2__)
+  // Every fourth pixel, from 0, 1, 2 and 3 on: a transposition of 4×4 blocks.
+  const auto both = [&](int i) {
+    return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_load_ps(row.pixels + i)), _mm_load_ps(row.pixels + i + 16),
+                                1);
+  };
+  const __m256 a = both(0), b = both(4), c = both(8), e = both(12);
+  const __m256 ab_low = _mm256_unpacklo_ps(a, b), ab_high = _mm256_unpackhi_ps(a, b);
+  const __m256 ce_low = _mm256_unpacklo_ps(c, e), ce_high = _mm256_unpackhi_ps(c, e);
+  const __m256 every[4] = {_mm256_shuffle_ps(ab_low, ce_low, 0x44), _mm256_shuffle_ps(ab_low, ce_low, 0xee),
+                           _mm256_shuffle_ps(ab_high, ce_high, 0x44), _mm256_shuffle_ps(ab_high, ce_high, 0xee)};
+  const __m256i one_on = _mm256_setr_epi32(1, 2, 3, 4, 5, 6, 7, 7);
+  LENET5_UNROLL
+  for (int m = 0; m < 4; ++m) {
+    const __m256 next = _mm256_permutevar8x32_ps(every[m], one_on);
+    d[m] = every[m];
+    if (m < 2) d[4 + m] = next;
+    if (m >= 2) d[6 + m - 2] = every[m];
+    d[6 + m + 2] = next;
   }
 #else
   alignas(64) float lanes[6][16];

@@ -1,6 +1,6 @@
-// The few vector operations the kernels are written in. Included by one translation unit for each instruction set, which
-// defines LENET5_INSTRUCTION_SET_NAMESPACE first; everything lives in that namespace and has internal linkage, so that the
-// linker can never hand a function compiled for AVX-512 to the baseline.
+// The few vector operations the kernels are written in. Included by one translation unit for each instruction set,
+// which defines LENET5_INSTRUCTION_SET_NAMESPACE first; everything lives in that namespace and has internal linkage, so
+// that the linker can never hand a function compiled for AVX-512 to the baseline.
 #pragma once
 
 #include <cstdint>
@@ -131,8 +131,8 @@ LENET5_INLINE unsigned positive_lanes(Vector v) {
 // Zero where `active` is not positive: the derivative of ReLU.
 LENET5_INLINE Vector where_positive(Vector active, Vector v) { return active > zero() ? v : zero(); }
 
-// exp(x) for x ≤ 0, to about one unit in the last place; below -87 it stays at exp(-87), which is 1e-38 and no subnormal.
-// A lane that is not a number stays so.
+// exp(x) for x ≤ 0, to about one unit in the last place; below -87 it stays at exp(-87), which is 1e-38 and no
+// subnormal. A lane that is not a number stays so.
 LENET5_INLINE Vector exponential(Vector x) {
   x = larger(all(-87.0f), x);
   const Vector magic = all(12582912.0f);  // 1.5 × 2^23: adding it rounds to an integer
@@ -176,6 +176,44 @@ LENET5_INLINE int list_nonzero(const float* x, int n, float* values, int32_t* li
     count += x[i] != 0;
   }
   return count;
+}
+
+// out[j][i] = in[i][j] for a block of 16×16 floats; strides in floats.
+LENET5_INLINE void transpose_block(const float* in, int64_t in_stride, float* out, int64_t out_stride) {
+#if defined(__AVX512F__)
+  __m512 r[16], t[16];
+  LENET5_UNROLL
+  for (int i = 0; i < 16; ++i) r[i] = load(in + i * in_stride);
+  LENET5_UNROLL
+  for (int i = 0; i < 16; i += 2) {
+    t[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
+    t[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
+  }
+  // r[4i + j]: in each quarter q, rows 4i … 4i + 3 of column 4q + j
+  LENET5_UNROLL
+  for (int i = 0; i < 16; i += 4) {
+    LENET5_UNROLL
+    for (int j = 0; j < 2; ++j) {
+      const __m512d a = _mm512_castps_pd(t[i + j]), b = _mm512_castps_pd(t[i + j + 2]);
+      r[i + 2 * j] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
+      r[i + 2 * j + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
+    }
+  }
+  LENET5_UNROLL
+  for (int j = 0; j < 4; ++j) {
+    const __m512 even1 = _mm512_shuffle_f32x4(r[j], r[4 + j], 0x88), odd1 = _mm512_shuffle_f32x4(r[j], r[4 + j], 0xdd);
+    const __m512 even2 = _mm512_shuffle_f32x4(r[8 + j], r[12 + j], 0x88);
+    const __m512 odd2 = _mm512_shuffle_f32x4(r[8 + j], r[12 + j], 0xdd);
+    store(out + j * out_stride, _mm512_shuffle_f32x4(even1, even2, 0x88));
+    store(out + (4 + j) * out_stride, _mm512_shuffle_f32x4(odd1, odd2, 0x88));
+    store(out + (8 + j) * out_stride, _mm512_shuffle_f32x4(even1, even2, 0xdd));
+    store(out + (12 + j) * out_stride, _mm512_shuffle_f32x4(odd1, odd2, 0xdd));
+  }
+#else
+  for (int j = 0; j < 16; ++j) {
+    for (int i = 0; i < 16; ++i) out[j * out_stride + i] = in[i * in_stride + j];
+  }
+#endif
 }
 
 LENET5_INLINE float sum_lanes(Vector v) {

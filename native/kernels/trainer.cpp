@@ -4,9 +4,11 @@
 // threads and reading them back for Adam costs as much memory traffic as the step itself. Resolution, in three parallel
 // phases:
 //   1. prepare   the weights as forward and backward read them (Winograd's domain, transposed dense layers)
-//   2. images    forward and backward of each thread's share of the batch; only c1's and c3's small gradients are summed
+//   2. images    forward and backward of each thread's share of the batch; only c1's and c3's small gradients are
+//   summed
 //                per thread, dense layers leave their activations and their outputs' gradients
-//   3. update    each task computes the gradient of some dense weights over the whole batch in registers and applies Adam
+//   3. update    each task computes the gradient of some dense weights over the whole batch in registers and applies
+//   Adam
 //                to them at once
 // Phase 3 splits the weights and phase 2's sums are added in the order of the shares, so that the result depends on the
 // number of threads alone and never on which of them was faster.
@@ -134,11 +136,10 @@ struct Trainer::Impl {
       kernels.convolve(convolution[0], batch.image(first + i), batch.type, batch.size, share.convolution,
                        x + i * kFeatures, &share.traces[i]);
     }
-    kernels.dense(x, kFeatures, kFeatures, p + Layout::c5_weight, p + Layout::c5_bias, kC5, h5, kC5Padded, n,
-                  true);
+    kernels.dense(x, kFeatures, kFeatures, p + Layout::c5_weight, p + Layout::c5_bias, kC5, h5, kC5Padded, n, true);
     kernels.dense(h5, kC5Padded, kC5, p + Layout::f6_weight, p + Layout::f6_bias, kF6, h6, kF6Padded, n, true);
-    kernels.dense(h6, kF6Padded, kF6, p + Layout::output_weight, p + layout.output_bias, layout.classes, y,
-                  classes, n, false);
+    kernels.dense(h6, kF6Padded, kF6, p + Layout::output_weight, p + layout.output_bias, layout.classes, y, classes, n,
+                  false);
     kernels.loss(y, classes, layout.classes, labels.data() + first, n, batch.count, &share.loss, &share.correct);
 
     float* g6 = f6_gradient.get() + first * kF6Padded;
@@ -147,8 +148,8 @@ struct Trainer::Impl {
     kernels.close(g6, h6, n * kF6Padded);
     kernels.dense(g6, kF6Padded, kF6, f6_transposed.get(), nullptr, kC5, g5, kC5Padded, n, false);
     kernels.close(g5, h5, n * kC5Padded);
-    kernels.dense(g5, kC5Padded, kC5, c5_transposed.get(), nullptr, kFeatures, share.features_gradient,
-                  kFeaturesPadded, n, false);
+    kernels.dense(g5, kC5Padded, kC5, c5_transposed.get(), nullptr, kFeatures, share.features_gradient, kFeaturesPadded,
+                  n, false);
     for (int64_t i = 0; i < n; ++i) {
       kernels.convolve_backward(windows[0], batch.image(first + i), batch.type, batch.size, share.traces[i],
                                 x + i * kFeatures, share.features_gradient + i * kFeaturesPadded, share.backward,
@@ -188,13 +189,14 @@ struct Trainer::Impl {
     }
   }
 
-  void apply(int64_t count, const Update& update) {
+  void apply(int64_t count, int64_t threads, float pixel_scale, const Update& update) {
     constexpr int rows = 100;  // inputs of c5 a task takes
     constexpr int c5_tasks = panels(kC5) * (kFeatures / rows), f6_tasks = panels(kF6);
     const int64_t classes = layout.padded_classes();
     parallel_for(1 + c5_tasks + f6_tasks + layout.output_panels, [&](int64_t task) {
       const FlushSubnormals flush;
       if (task == 0) {
+        collect(threads, pixel_scale);
         kernels.update(convolution_gradients.get(), Layout::convolutions, 0, update);
         kernels.bias_update(c5_gradient.get(), kC5Padded, count, kC5Padded, Layout::c5_bias, update);
         kernels.bias_update(f6_gradient.get(), kF6Padded, count, kF6Padded, Layout::f6_bias, update);
@@ -248,8 +250,7 @@ struct Trainer::Impl {
       result.correct += shares[t].correct;
     }
     result.loss /= static_cast<double>(batch.count);
-    collect(threads, batch.type == PixelType::uint8 ? 1.0f / 255 : 1.0f);
-    apply(batch.count, update);
+    apply(batch.count, threads, batch.type == PixelType::uint8 ? 1.0f / 255 : 1.0f, update);
     return result;
   }
 };
@@ -260,8 +261,10 @@ Trainer::~Trainer() = default;
 
 void Trainer::import_state(const float* parameters, const float* exp_avg, const float* exp_avg_sq, int64_t step) {
   const auto load = [this](const float* flat, float* packed) {
-    if (flat) pack(flat, impl_->layout, packed);
-    else std::fill_n(packed, impl_->layout.size, 0.0f);
+    if (flat)
+      pack(flat, impl_->layout, packed);
+    else
+      std::fill_n(packed, impl_->layout.size, 0.0f);
   };
   load(parameters, impl_->parameters.get());
   load(exp_avg, impl_->exp_avg.get());
@@ -281,10 +284,11 @@ StepResult Trainer::step(const uint8_t* images, int size, const int32_t* labels,
   impl_->take_labels(labels, indices, count);
   const double t = static_cast<double>(impl_->steps + 1);
   const double correction1 = 1 - std::pow(options.beta1, t), correction2 = 1 - std::pow(options.beta2, t);
-  const AdamStep adam = {static_cast<float>(1 - options.beta1),       static_cast<float>(options.beta2),
-                         static_cast<float>(1 - options.beta2),       static_cast<float>(1 / std::sqrt(correction2)),
-                         static_cast<float>(options.epsilon),         static_cast<float>(options.learning_rate / correction1),
-                         static_cast<float>(options.weight_decay)};
+  const AdamStep adam = {
+      static_cast<float>(1 - options.beta1),   static_cast<float>(options.beta2),
+      static_cast<float>(1 - options.beta2),   static_cast<float>(1 / std::sqrt(correction2)),
+      static_cast<float>(options.epsilon),     static_cast<float>(options.learning_rate / correction1),
+      static_cast<float>(options.weight_decay)};
   const StepResult result =
       impl_->run({images, PixelType::uint8, size, indices, count},
                  {impl_->parameters.get(), impl_->exp_avg.get(), impl_->exp_avg_sq.get(), nullptr, adam});

@@ -1,11 +1,12 @@
 // Winograd's minimal filtering F(2,5): two neighbouring outputs of a 5-tap filter from six multiplications, not ten.
 //
-// Problem: the convolutions alone would keep the machine's multiply-adders busy for longer than the whole network should
-// take. Resolution: two outputs y = Aᵀ[(G g) ⊙ (Bᵀ d)] of the filter g over six inputs d, by evaluating both at the points
-// 0, ±1/√2, ±√2 and ∞ (Winograd, Arithmetic Complexity of Computations, 1980; Lavin & Gray, arXiv:1509.09308). These
-// points are reciprocal, so that most constants are exact in binary and none is large: measured against double precision
-// the rounding error is that of the direct sum in one dimension and about twice that in two, whereas the usual 0, ±1, ±2
-// costs four times as much. A pooled output is exactly one tile of 2×2, so tiling wastes nothing here.
+// Problem: the convolutions alone would keep the machine's multiply-adders busy for longer than the whole network
+// should take. Resolution: two outputs y = Aᵀ[(G g) ⊙ (Bᵀ d)] of the filter g over six inputs d, by evaluating both at
+// the points 0, ±1/√2, ±√2 and ∞ (Winograd, Arithmetic Complexity of Computations, 1980; Lavin & Gray,
+// arXiv:1509.09308). These points are reciprocal, so that most constants are exact in binary and none is large:
+// measured against double precision the rounding error is that of the direct sum in one dimension and about twice that
+// in two, whereas the usual 0, ±1, ±2 costs four times as much. A pooled output is exactly one tile of 2×2, so tiling
+// wastes nothing here.
 #pragma once
 
 #include "simd.h"

@@ -132,8 +132,10 @@ int main(int argc, char** argv) {
       trainer.import_state(parameters.data(), nullptr, nullptr, 0);
       const auto once = [&](int64_t i) {
         const int64_t at = i * m.batch % images;
-        if (m.training) trainer.step(pixels.data(), 28, labels.data(), order.data() + at, m.batch, {1e-3, 0.9, 0.999, 1e-8, 0});
-        else forward.run({pixels.data() + at * 784, PixelType::uint8, 28, m.batch}, out.data());
+        if (m.training)
+          trainer.step(pixels.data(), 28, labels.data(), order.data() + at, m.batch, {1e-3, 0.9, 0.999, 1e-8, 0});
+        else
+          forward.run({pixels.data() + at * 784, PixelType::uint8, 28, m.batch}, out.data());
       };
       once(0);
       // Short windows, best of many: on a machine that others use too, the best is what is reproducible.
@@ -147,8 +149,8 @@ int main(int argc, char** argv) {
     }
   }
   for (const int threads : {1, 2}) {
-    std::printf("fused multiply-add peak, %d thread(s): %.1f G/s = %.0f images/s forward\n", threads, peaks[threads] / 1e9,
-                peaks[threads] / kMultiplyAdds);
+    std::printf("fused multiply-add peak, %d thread(s): %.1f G/s = %.0f images/s forward\n", threads,
+                peaks[threads] / 1e9, peaks[threads] / kMultiplyAdds);
   }
   for (const auto& m : measures) {
     std::printf("%-8s %-8s batch %4lld, %d thread(s): %8.0f images/s", name(m.set), m.what,

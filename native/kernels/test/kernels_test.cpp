@@ -136,8 +136,8 @@ void test_training(InstructionSet set) {
     std::vector<double> gradients(parameters.size());
     expected_loss = 0;
     for (const int64_t i : indices(s)) {
-      expected_loss += reference_backward(parameters, classes, images.padded(i), 0.1307f, 0.3081f, labels[i], 1.0 / batch,
-                                          gradients);
+      expected_loss += reference_backward(parameters, classes, images.padded(i), 0.1307f, 0.3081f, labels[i],
+                                          1.0 / batch, gradients);
     }
     expected_loss /= batch;
     adam.step(parameters, gradients, options);
@@ -158,7 +158,8 @@ void test_training(InstructionSet set) {
   other.import_state(middle.parameters.data(), middle.m.data(), middle.v.data(), middle.step);
   check(same(middle, export_of(other, parameter_count(classes))), "export of an import is the same", name(set), 0, 0);
   train(other, 40, steps);
-  check(same(end, export_of(other, parameter_count(classes))), "a resumed run ends in the same weights", name(set), 0, 0);
+  check(same(end, export_of(other, parameter_count(classes))), "a resumed run ends in the same weights", name(set), 0,
+        0);
 }
 
 void test_concurrency(InstructionSet set) {

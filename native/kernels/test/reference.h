@@ -15,9 +15,10 @@ struct NamedTensor {
 };
 
 inline std::vector<NamedTensor> tensors(int classes) {
-  return {{"c1.weight", 150},   {"c1.bias", 6},     {"c3.weight", 2400}, {"c3.bias", 16},
-          {"c5.weight", 48000}, {"c5.bias", 120},   {"f6.weight", 10080}, {"f6.bias", 84},
-          {"output.weight", int64_t{84} * classes}, {"output.bias", classes}};
+  return {{"c1.weight", 150},      {"c1.bias", 6},       {"c3.weight", 2400},
+          {"c3.bias", 16},         {"c5.weight", 48000}, {"c5.bias", 120},
+          {"f6.weight", 10080},    {"f6.bias", 84},      {"output.weight", int64_t{84} * classes},
+          {"output.bias", classes}};
 }
 
 // PyTorch's default initialisation: uniform within 1/√fan-in.
