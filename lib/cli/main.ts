@@ -10,6 +10,8 @@ async function main(words: string[]): Promise<void> {
     if (error.code === "EPIPE") process.exit(0);
     throw error;
   });
+  // A limit on the size of files (ulimit -f) then fails the write, which is reported, and does not kill the process.
+  process.on("SIGXFSZ" as NodeJS.Signals, () => {});
   const program = createProgram(packageVersion);
   if (words.length === 0) {
     process.stderr.write(program.helpInformation());
