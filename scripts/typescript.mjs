@@ -24,7 +24,7 @@ export function typeScriptIsCurrent() {
  * @returns {Promise<boolean>} whether anything had to be compiled
  */
 export async function compileTypeScript({ tolerant = false } = {}) {
-  if (!existsSync(join(root, "lib"))) return false; // an installed package: dist/ came with it
+  if (!existsSync(join(root, "lib", "index.ts"))) return false; // an installed package: dist/ came with it
   if (typeScriptIsCurrent()) return false;
   return withLock(join(root, "build", "typescript.lock"), async () => {
     const hash = currentHash();

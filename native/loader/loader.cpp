@@ -125,6 +125,12 @@ napi_value load(napi_env env, napi_callback_info info) {
   }
 
   const std::string folder = folder_of(resolved(required.front()));
+  for (const std::string& path : required) {
+    if (const std::string real = resolved(path); folder_of(real) != folder) {
+      return raise(env, "LENET5_LIBTORCH_MIXED",
+                   "Expected libtorch from " + folder + " only, but " + path + " leads to " + real);
+    }
+  }
   std::vector<std::string> skipped;
   RegisterModule register_module = nullptr;
   {

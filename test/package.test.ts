@@ -1,0 +1,66 @@
+// The package as its users get it: what it exports in both module formats, and what npm would publish.
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
+import { expect, test } from "vitest";
+import { packageRoot } from "#package-root";
+
+const run = promisify(execFile);
+
+/** Runs code in a process that refers to the package by its name, as a user does; gives back what it prints as JSON. */
+async function asUser(type: "module" | "commonjs", code: string): Promise<unknown> {
+  const { stdout } = await run(process.execPath, [`--input-type=${type}`, "--eval", code], {
+    cwd: packageRoot,
+    timeout: 60_000,
+  });
+  return JSON.parse(stdout);
+}
+
+test("import and require give the same names", async () => {
+  const [esm, cjs] = await Promise.all([
+    asUser("module", `import * as all from "lenet5-libtorch"; console.log(JSON.stringify(Object.keys(all).sort()));`),
+    asUser("commonjs", `console.log(JSON.stringify(Object.keys(require("lenet5-libtorch")).sort()));`),
+  ]);
+  expect(esm).toEqual(cjs);
+  expect(esm).toEqual(expect.arrayContaining(["LeNet5", "ScriptModule", "mnist", "devices"]));
+});
+
+test("both module formats work in one process, on one libtorch", async () => {
+  const code = `
+    import { createRequire } from "node:module";
+    import { LeNet5 } from "lenet5-libtorch";
+    const other = createRequire(import.meta.url)("lenet5-libtorch");
+    const predict = (Class) => new Class({ seed: 1 }).predictSync(new Float32Array(784)).labels[0];
+    console.log(JSON.stringify([predict(LeNet5), predict(other.LeNet5)]));`;
+  const [first, second] = (await asUser("module", code)) as number[];
+  expect(first).toBe(second);
+});
+
+test("npm would publish what running and building take, and nothing else", async () => {
+  const { stdout } = await run("npm", ["pack", "--dry-run", "--json", "--ignore-scripts"], { cwd: packageRoot });
+  const [{ files }] = JSON.parse(stdout) as [{ files: { path: string }[] }];
+  const paths = files.map(({ path }) => path);
+  expect(paths).toEqual(
+    expect.arrayContaining([
+      "package.json",
+      "README.md",
+      "LICENSE",
+      "dist/esm/index.js",
+      "dist/esm/index.d.ts",
+      "dist/cjs/index.js",
+      "dist/cjs/index.d.ts",
+      "dist/cjs/package.json",
+      "dist/esm/cli/main.js",
+      "package-root.mjs",
+      "package-root.cjs",
+      "CMakeLists.txt",
+      "binding.gyp",
+      "cmake/libtorch.cmake",
+      "native/loader/loader.cpp",
+      "scripts/build-native.mjs",
+      "scripts/shared.mjs",
+      "scripts/typescript.mjs",
+    ]),
+  );
+  const foreign = /^(test|benchmarks|build|docs)\/|^lib\/.*\.ts$|\.pt$|\.tsbuildinfo$|\/test\//;
+  expect(paths.filter((path) => foreign.test(path))).toEqual([]);
+});
