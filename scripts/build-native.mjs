@@ -51,8 +51,7 @@ function compiler() {
 export async function buildNative({ output = join(root, "build"), libtorch, force = false, jobs } = {}) {
   if (!existsSync(join(root, "dist/esm/libtorch/find.js"))) await compileTypeScript({ tolerant: true });
   const { findLibtorch } = await import(pathToFileURL(join(root, "dist/esm/libtorch/find.js")).href);
-  if (libtorch) process.env.LIBTORCH = resolve(libtorch);
-  const { origin, libtorch: found } = findLibtorch({ headers: true });
+  const { origin, libtorch: found } = withLibtorch(libtorch, () => findLibtorch({ headers: true }));
   if (!firstLine("cmake", ["--version"]))
     throw new StepFailed("Expected CMake 3.22 or later (Debian: apt-get install cmake)");
 
@@ -89,6 +88,19 @@ export async function buildNative({ output = join(root, "build"), libtorch, forc
     console.error(`Built ${relative(root, join(output, "Release")) || output} in ${secondsSince(start)}`);
     return true;
   });
+}
+
+/** Runs `body` with LIBTORCH set to a folder, if one is given. */
+function withLibtorch(folder, body) {
+  if (!folder) return body();
+  const before = process.env.LIBTORCH;
+  process.env.LIBTORCH = resolve(folder);
+  try {
+    return body();
+  } finally {
+    if (before === undefined) delete process.env.LIBTORCH;
+    else process.env.LIBTORCH = before;
+  }
 }
 
 /** CMake keeps what it found: with another libtorch or compiler, it has to begin afresh. */

@@ -1,13 +1,16 @@
 // Sets up and runs every test: the static checks, then vitest. The last line adds them all up.
 //
-//   node scripts/test.mjs [--long]
+//   node scripts/test.mjs [--long] [--also-libtorch DIR]
 //
-// --long  also runs test/long, which takes many minutes
-import { existsSync, readFileSync, rmSync } from "node:fs";
-import { join } from "node:path";
+// --also-libtorch  runs what loads the addon a second time, on an addon that is built for the libtorch in DIR
+// --long           also runs test/long, everything on the system's libtorch where it has one, and everything on the other
+//                  supported versions of Node with the same addon; takes many minutes
+import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
+import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
+import { buildNative } from "./build-native.mjs";
 import { setup } from "./setup.mjs";
-import { main, root, runLogged, secondsSince } from "./shared.mjs";
+import { hashOf, main, root, runLogged, secondsSince } from "./shared.mjs";
 
 const inCI = process.env.CI === "true";
 const tool = (...path) => [process.execPath, join(root, "node_modules", ...path)];
@@ -42,14 +45,27 @@ async function staticChecks() {
   return { passed: STATIC_CHECKS.length - failed, failed, skipped: 0 };
 }
 
-async function vitest(long) {
-  const results = join(root, "build", "test-results.json");
+/** Tests that load the addon: what a second libtorch could break. */
+const NATIVE_TESTS = [
+  "test/lenet5",
+  "test/script-module",
+  "test/runtime",
+  "test/bad-input",
+  "test/libtorch/one-libtorch",
+];
+/** Versions of Node on which the long tests run the suite; the one that runs this script is tested anyway. */
+const NODE_VERSIONS = ["20", "22", "24"];
+
+/** Runs vitest; `name` tells the runs of one session apart. */
+async function vitest(name, { filters = [], env = {}, node = process.execPath } = {}) {
+  console.error(`\nvitest: ${name}`);
+  const results = join(root, "build", `test-results-${name.replaceAll(/[^a-z0-9.]+/gi, "-")}.json`);
   rmSync(results, { force: true });
   const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${results}`];
-  const [command, script] = tool("vitest", "vitest.mjs");
-  const status = await runLogged(command, [script, "run", ...reporters], {
-    log: join(root, "build", "vitest.log"),
-    env: { ...process.env, ...(long && { LENET5_LONG_TESTS: "1" }) },
+  const script = join(root, "node_modules", "vitest", "vitest.mjs");
+  const status = await runLogged(node, [script, "run", ...reporters, ...filters], {
+    log: results.replace(/json$/, "log"),
+    env: { ...process.env, ...env },
     show: true,
     allowFailure: true,
   });
@@ -60,10 +76,41 @@ async function vitest(long) {
   return { passed: numPassedTests, failed, skipped: numPendingTests + numTodoTests };
 }
 
+/** Builds the addon for another libtorch, beside the usual one, and runs tests on it. */
+async function onOtherLibtorch(folder, filters) {
+  const output = join(root, "build", `other-${hashOf([], [resolve(folder)]).slice(0, 8)}`);
+  await buildNative({ output, libtorch: folder });
+  const env = { LENET5_BUILD_DIR: output, LIBTORCH: resolve(folder) };
+  return vitest(`on the libtorch in ${folder}`, { filters, env });
+}
+
+/** Runs the suite on another version of Node, which comes from npm, with the addon as it is. */
+async function onOtherNode(version) {
+  const platform = process.platform === "win32" ? "win" : process.platform;
+  const name = `node-${platform}-${process.arch}`;
+  const prefix = join(root, "build", `node-${version}`);
+  mkdirSync(prefix, { recursive: true });
+  const args = ["install", "--prefix", prefix, "--no-save", "--ignore-scripts", "--no-audit", "--no-fund"];
+  await runLogged("npm", [...args, `${name}@${version}`], { log: join(prefix, "install.log") });
+  const binary = process.platform === "win32" ? "node.exe" : "node";
+  return vitest(`on Node ${version}`, { node: join(prefix, "node_modules", name, "bin", binary) });
+}
+
+async function longTests() {
+  const parts = [await vitest("long", { env: { LENET5_LONG_TESTS: "1" }, filters: ["test/long"] })];
+  if (existsSync("/usr/include/torch/csrc/api/include/torch/torch.h")) parts.push(await onOtherLibtorch("/usr", []));
+  const own = process.versions.node.split(".")[0];
+  for (const version of NODE_VERSIONS.filter((other) => other !== own)) parts.push(await onOtherNode(version));
+  return parts;
+}
+
 await main(async () => {
-  const { values } = parseArgs({ options: { long: { type: "boolean" } } });
+  const { values } = parseArgs({ options: { long: { type: "boolean" }, "also-libtorch": { type: "string" } } });
+  const other = values["also-libtorch"];
   await setup();
-  const parts = [await staticChecks(), await vitest(values.long === true)];
+  const parts = [await staticChecks(), await vitest("all")];
+  if (other) parts.push(await onOtherLibtorch(other, NATIVE_TESTS));
+  if (values.long) parts.push(...(await longTests()));
   const sum = (key) => parts.reduce((total, part) => total + part[key], 0);
   const skipped = sum("skipped");
   let failed = sum("failed");
