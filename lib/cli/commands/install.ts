@@ -44,16 +44,31 @@ export function installCommand(program: Command): void {
     await interruptible(
       () => log("\nStopping; nothing half-installed stays."),
       async (signal) => {
-        const result = await installLibtorch({ from, cuda, apt, force, signal, log });
+        // To build for the libtorch that is there, none has to be fetched.
+        const present = options.build && !from && !cuda && !apt && !force ? await presentLibtorch() : undefined;
+        const result = present ?? (await installLibtorch({ from, cuda, apt, force, signal, log }));
         output.print(
           `libtorch ${result.version} ${result.installed ? "installed" : "is there already"}: ${result.folder}`,
         );
         const build = options.build === true || !(await addonFits());
-        if (build) await buildAddon(output, signal);
+        if (build) await buildAddon(result.folder, output, signal);
         output.finish({ ...result, built: build });
       },
     );
   });
+}
+
+/** The libtorch that a build would take, if there is one. */
+async function presentLibtorch(): Promise<{ folder: string; version: string; installed: boolean } | undefined> {
+  const { findLibtorch } = await import("../../libtorch/find.js");
+  try {
+    const { libtorch } = findLibtorch({ headers: true });
+    return { folder: libtorch.root, version: libtorch.version, installed: false };
+  } catch (error) {
+    // A folder that was named and does not fit is a mistake to mend, not one to work around.
+    if (process.env.LIBTORCH) throw error;
+    return undefined;
+  }
 }
 
 /** Whether there is a built addon, and a libtorch that it runs with. */
@@ -70,10 +85,10 @@ async function addonFits(): Promise<boolean> {
 }
 
 /** Compiles the addon; what the compiler says goes to stderr. */
-async function buildAddon(output: Output, signal: AbortSignal): Promise<void> {
+async function buildAddon(libtorch: string, output: Output, signal: AbortSignal): Promise<void> {
   const script = join(packageRoot, "scripts", "build-native.mjs");
   output.log("Building the addon; this takes a few minutes.");
-  const child = spawn(process.execPath, [script], { stdio: ["ignore", 2, 2], signal });
+  const child = spawn(process.execPath, [script, "--libtorch", libtorch], { stdio: ["ignore", 2, 2], signal });
   const [status] = (await once(child, "exit")) as [number | null];
   if (status === 0) return;
   throw new LeNet5Error(
