@@ -8,7 +8,7 @@ import { model as folder, modelFiles, packageEntry } from "./paths.mjs";
 export const CHECKED_IMAGES = 1000;
 
 /** What the weights depend on; other weights are made when it changes. */
-const source = { seed: 0, epochs: 2, batchSize: 64, learningRate: 0.004, schedule: "one-cycle", format: 1 };
+const source = { seed: 0, epochs: 2, batchSize: 64, learningRate: 0.005, schedule: "one-cycle", format: 1 };
 
 /** The description of the weights, or undefined when they have not been made. */
 export async function readModel() {
