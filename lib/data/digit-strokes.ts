@@ -59,6 +59,20 @@ export const DIGIT_STROKES: readonly (readonly DigitVariant[])[] = [
       width: 1.2,
       strokes: [[5.4, 2.2, 3, 1.6, 1.2, 5, 1, 9.6, 3, 13.4, 6, 13.6, 8.6, 10.2, 8.8, 5.2, 7, 1.2, 4.4, 0.4, 2.6, 2]],
     },
+    // open at the top, its arms apart
+    {
+      weight: 0.8,
+      width: 1.15,
+      strokes: [[2.6, 0.8, 1.2, 4.6, 1, 9, 2.6, 13, 5.4, 14, 8, 12, 9, 8, 8.4, 3.6, 6.6, 0]],
+    },
+    // a last stroke that runs on to the right
+    {
+      weight: 0.8,
+      width: 1.25,
+      strokes: [
+        [7, 1, 4, 0.8, 1.6, 3.8, 0.8, 8.6, 2.2, 12.8, 5, 14, 7.8, 11.8, 8.4, 7, 7.2, 3, 5.2, 1.2, 6.4, 0.6, 9.4, 1.4],
+      ],
+    },
   ],
   // 1
   [
@@ -477,6 +491,12 @@ export const DIGIT_STROKES: readonly (readonly DigitVariant[])[] = [
       width: 1.2,
       strokes: [[9, 0.4, 2.8, 0.8, 2.8, 0.8, 2.2, 5.8, 2.2, 5.8, 7.2, 6.4, 8.2, 8.4, 7.2, 11.6, 4.4, 13.6, 0.6, 14]],
     },
+    // top bar thick and short, the stem hardly there
+    {
+      weight: 1,
+      width: 1.2,
+      strokes: [[8.6, 1.4, 5, 1, 2.4, 2.4, 1.4, 5, 3.4, 6.4, 6.2, 7.4, 7.2, 9.8, 6, 12.6, 3.4, 13.8, 1.2, 12.6]],
+    },
   ],
   // 6
   [
@@ -698,6 +718,47 @@ export const DIGIT_STROKES: readonly (readonly DigitVariant[])[] = [
         ],
       ],
     },
+    // small lower ring
+    {
+      weight: 1.5,
+      width: 1,
+      strokes: [
+        [
+          8, 2.4, 6, 0.4, 3, 0.8, 1.8, 3.6, 3.6, 6.6, 6, 9, 6.2, 12, 4.6, 13.6, 3.4, 12, 4.2, 9.4, 6.8, 6.2, 8.2, 3.8,
+          8, 2.4,
+        ],
+      ],
+    },
+    // begun top left, the upper ring closed by a last stroke to the right
+    {
+      weight: 1.5,
+      width: 1.05,
+      strokes: [
+        [
+          6.8, 4.8, 4, 5, 2.2, 3, 3.4, 0.8, 6, 0.4, 7.2, 2.4, 5.8, 5.6, 3.4, 8.4, 2.2, 11.4, 3.6, 13.8, 6.2, 13, 7,
+          10.2, 5.4, 6.8, 3.4, 4.6,
+        ],
+      ],
+    },
+    // crossed arms above, no ring closed there
+    {
+      weight: 1,
+      width: 1.15,
+      strokes: [
+        [7, 0.6, 4.2, 0.8, 2.4, 2.8, 3.6, 5.4, 6.4, 8.2, 6.8, 11.6, 4.8, 13.8, 2.6, 12.6, 2.8, 9.8, 5.4, 6.4, 9, 3.2],
+      ],
+    },
+    // wide rings, squat
+    {
+      weight: 1,
+      width: 1.5,
+      strokes: [
+        [
+          8.4, 2.2, 5.6, 0.2, 2, 1.2, 1.6, 4.4, 5, 6.6, 8.4, 8.6, 8.8, 12, 5.4, 14, 1.6, 12.6, 1.4, 9.2, 4.6, 6.8, 8.2,
+          4.8, 8.4, 2.2,
+        ],
+      ],
+    },
   ],
   // 9
   [
@@ -792,6 +853,23 @@ export const DIGIT_STROKES: readonly (readonly DigitVariant[])[] = [
       weight: 1.2,
       width: 1.05,
       strokes: [[7.2, 2.2, 5.6, 0.6, 3, 1, 1.6, 3.4, 2.4, 5.8, 5, 6, 7.4, 4.4, 8.4, 2.4, 7.8, 6.4, 7.2, 10.2, 7, 14]],
+    },
+    // ring left open: a hook, then the stem
+    {
+      weight: 2,
+      width: 1.15,
+      strokes: [[8.2, 0.8, 5, 0.6, 2.2, 2, 1.6, 4.4, 3.6, 6, 6.4, 5, 8, 3.2, 8, 3.2, 7, 7, 5.8, 10.6, 4.4, 14]],
+    },
+    {
+      weight: 1,
+      width: 1.1,
+      strokes: [[7.4, 0.4, 4.4, 1, 2.2, 3, 2.4, 5.2, 5, 5.6, 7.6, 4.2, 7.6, 7.4, 6.8, 10.8, 5.6, 14]],
+    },
+    // a top stroke that runs out to the right
+    {
+      weight: 1,
+      width: 1.25,
+      strokes: [[9.4, 1.4, 6.6, 0.4, 3.4, 1.2, 2, 3.4, 3, 5.4, 5.6, 5, 7.4, 2.8, 7.8, 1.2, 7.2, 5.4, 6, 10, 5, 14]],
     },
   ],
 ];
