@@ -35,5 +35,5 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
   # GCC 12's own AVX-512 header trips its warnings about uninitialised values (GCC bug 105593).
   set_source_files_properties("${LENET5_KERNELS_DIR}/kernels_avx512.cpp" PROPERTIES
     COMPILE_OPTIONS
-    "-Wno-uninitialized;-Wno-maybe-uninitialized;-march=x86-64;-mavx2;-mfma;-mavx512f;-mavx512dq;-mavx512bw;-mavx512vl;-mprefer-vector-width=512;-mtune=generic")
+    "-Wno-uninitialized;$<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>;-march=x86-64;-mavx2;-mfma;-mavx512f;-mavx512dq;-mavx512bw;-mavx512vl;-mprefer-vector-width=512;-mtune=generic")
 endif()

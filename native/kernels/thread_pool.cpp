@@ -56,7 +56,11 @@ class Pool {
     work(job);
     // A worker that has not joined by now would find nothing left: it is not waited for.
     state_.fetch_and(~kOpen, std::memory_order_acq_rel);
-    while (state_.load(std::memory_order_acquire) != 0) pause_briefly();
+    for (int i = 0; state_.load(std::memory_order_acquire) != 0; ++i) {
+      // A worker that takes this long has perhaps lost its processor to someone else: offer it this one.
+      if (i < 2000) pause_briefly();
+      else std::this_thread::yield();
+    }
   }
 
  private:
