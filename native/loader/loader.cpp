@@ -33,6 +33,7 @@ using RegisterModule = napi_value (*)(napi_env, napi_value);
 struct Loaded {
   napi_ref exports = nullptr;
   std::string core;
+  std::string folder;  ///< where its libtorch lies
 };
 
 napi_value raise(napi_env env, const char* code, const std::string& message) {
@@ -113,17 +114,6 @@ napi_value load(napi_env env, napi_callback_info info) {
   }
   core = resolved(core);
 
-  if (loaded->exports != nullptr) {
-    if (loaded->core != core) {
-      return raise(
-          env, "LENET5_LIBTORCH_MIXED",
-          "Expected one native core in a process but " + loaded->core + " is loaded and " + core + " was asked for");
-    }
-    napi_value result = nullptr;
-    napi_get_reference_value(env, loaded->exports, &result);
-    return result;
-  }
-
   const std::string folder = folder_of(resolved(required.front()));
   for (const std::string& path : required) {
     if (const std::string real = resolved(path); folder_of(real) != folder) {
@@ -131,6 +121,22 @@ napi_value load(napi_env env, napi_callback_info info) {
                    "Expected libtorch from " + folder + " only, but " + path + " leads to " + real);
     }
   }
+  if (loaded->exports != nullptr) {
+    if (loaded->core != core) {
+      return raise(
+          env, "LENET5_LIBTORCH_MIXED",
+          "Expected one native core in a process but " + loaded->core + " is loaded and " + core + " was asked for");
+    }
+    if (loaded->folder != folder) {
+      return raise(env, "LENET5_LIBTORCH_MIXED",
+                   "Expected one libtorch in a process but that in " + loaded->folder + " is loaded and the one in " +
+                       folder + " was asked for");
+    }
+    napi_value result = nullptr;
+    napi_get_reference_value(env, loaded->exports, &result);
+    return result;
+  }
+
   std::vector<std::string> skipped;
   RegisterModule register_module = nullptr;
   {
@@ -187,6 +193,7 @@ napi_value load(napi_env env, napi_callback_info info) {
   napi_set_named_property(env, result, "skipped", skipped_array);
   if (napi_create_reference(env, result, 1, &loaded->exports) != napi_ok) return nullptr;
   loaded->core = core;
+  loaded->folder = folder;
   return result;
 }
 
