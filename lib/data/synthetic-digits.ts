@@ -66,6 +66,10 @@ export async function generate(options: SyntheticDigitsOptions = {}): Promise<Da
 
 /**
  * Draws a training and a test set.
+ *
+ * A LeNet-5 that saw nothing but this training set, three times, reads 97 % of MNIST's 10,000 test images
+ * (test/long/synthetic-digits.test.ts holds it above 96 % for three seeds).
+ *
  * @throws LENET5_UNKNOWN_OPTION, LENET5_INVALID_OPTION, LENET5_ABORTED
  */
 export async function load(options: SyntheticDigitsPairOptions = {}): Promise<DatasetPair> {
