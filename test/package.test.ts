@@ -1,5 +1,7 @@
 // The package as its users get it: what it exports in both module formats, and what npm would publish.
 import { execFile } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { promisify } from "node:util";
 import { expect, test } from "vitest";
 import { packageRoot } from "#package-root";
@@ -63,4 +65,15 @@ test("npm would publish what running and building take, and nothing else", async
   );
   const foreign = /^(test|benchmarks|build|docs)\/|^lib\/.*\.ts$|\.pt$|\.tsbuildinfo$|\/test\//;
   expect(paths.filter((path) => foreign.test(path))).toEqual([]);
+});
+
+test("the lock file names the packages of every platform, without which `npm ci` refuses it", () => {
+  // npm leaves out optional packages that its registry does not have, and then misses them.
+  const { packages } = JSON.parse(readFileSync(join(packageRoot, "package-lock.json"), "utf8")) as {
+    packages: Record<string, { optionalDependencies?: Record<string, string> }>;
+  };
+  const named = Object.values(packages).flatMap(({ optionalDependencies }) => Object.keys(optionalDependencies ?? {}));
+  expect(named.length).toBeGreaterThan(50);
+  const locked = new Set(Object.keys(packages).map((path) => path.replace(/^.*node_modules\//, "")));
+  expect(named.filter((name) => !locked.has(name))).toEqual([]);
 });
