@@ -45,7 +45,18 @@ export async function runLogged(
   mkdirSync(dirname(log), { recursive: true });
   const file = createWriteStream(log);
   file.write(`$ ${command} ${args.join(" ")}\n`);
-  const child = spawn(command, args, { cwd, env, stdio: ["ignore", "pipe", "pipe"] });
+  // A group of its own: whoever stops this script stops the compilers below it too.
+  const detached = process.platform !== "win32";
+  const child = spawn(command, args, { cwd, env, detached, stdio: ["ignore", "pipe", "pipe"] });
+  const stop = (signal) => {
+    try {
+      process.kill(detached ? -child.pid : child.pid, signal);
+    } catch {
+      // It has ended already.
+    }
+    process.exit(signal === "SIGINT" ? 130 : 143);
+  };
+  process.on("SIGINT", stop).on("SIGTERM", stop);
   for (const stream of [child.stdout, child.stderr]) {
     stream.on("data", (chunk) => {
       file.write(chunk);
@@ -59,6 +70,7 @@ export async function runLogged(
     });
     child.on("close", (code) => settle(code ?? 1));
   });
+  process.off("SIGINT", stop).off("SIGTERM", stop);
   file.end();
   await finished(file);
   if (status !== 0 && !allowFailure) {
