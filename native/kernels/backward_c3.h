@@ -46,37 +46,64 @@ LENET5_INLINE void c3_weight_rows(const float* s2, const int32_t* places, const 
   }
 }
 
-// Adds the kernels of `count` open channels, times their gradients, to six rows of s2's gradient from `out` on.
-// `places` are offsets into the weights; one row up in them is one row down in s2.
-LENET5_INLINE void c3_window(const float* weights, const int32_t* places, const float* values, int count, float* out) {
-  constexpr int vectors = 32 / kWidth;
-  constexpr int rows = kWidth == 16 ? 6 : kWidth == 8 ? 3 : 1;
-  for (int from = 0; from < 6; from += rows) {
-    Vector sum[rows][vectors];
+// The kernels of `count` open channels, times their gradients, over `Rows` rows of a window. `places` are offsets into
+// the weights: one row up in them is one row down in the window.
+template <int Rows>
+LENET5_INLINE void c3_window_sums(const float* weights, const int32_t* places, const float* values, int count,
+                                  Vector (*sum)[32 / kWidth]) {
+  LENET5_UNROLL
+  for (int y = 0; y < Rows; ++y) {
     LENET5_UNROLL
-    for (int y = 0; y < rows; ++y) {
-      LENET5_UNROLL
-      for (int v = 0; v < vectors; ++v) sum[y][v] = zero();
-    }
+    for (int v = 0; v < 32 / kWidth; ++v) sum[y][v] = zero();
+  }
 #pragma GCC unroll 1
-    for (int i = 0; i < count; ++i) {
-      const Vector g = all(values[i]);
-      const float* w = weights + places[i] + from * 32;
-      LENET5_UNROLL
-      for (int y = 0; y < rows; ++y) {
-        LENET5_UNROLL
-        for (int v = 0; v < vectors; ++v) sum[y][v] = fma(g, load(w + y * 32 + v * kWidth), sum[y][v]);
-      }
-    }
+  for (int i = 0; i < count; ++i) {
+    const Vector g = all(values[i]);
+    const float* w = weights + places[i];
     LENET5_UNROLL
-    for (int y = 0; y < rows; ++y) {
+    for (int y = 0; y < Rows; ++y) {
       LENET5_UNROLL
-      for (int v = 0; v < vectors; ++v) {
-        float* to = out + (from + y) * kS2Row + v * kWidth;
-        store(to, load(to) + sum[y][v]);
+      for (int v = 0; v < 32 / kWidth; ++v) sum[y][v] = fma(g, load(w + y * 32 + v * kWidth), sum[y][v]);
+    }
+  }
+}
+
+// Adds a tile's window of six rows to s2's gradient from `out` on. The first `left` channels listed take the left
+// column of their pooling window, the others the right one, which is six floats on.
+LENET5_INLINE void c3_window(const float* weights, const int32_t* places, const float* values, int left, int count,
+                             float* out) {
+#if defined(__AVX512F__)
+  // Both columns' sums are put together in registers: the map's rows lie across cache lines and are slow to add to.
+  Vector a[6][2], b[6][2];
+  c3_window_sums<6>(weights, places, values, left, a);
+  c3_window_sums<6>(weights, places + left, values + left, count - left, b);
+  const __m512i none = _mm512_setzero_si512();
+  LENET5_UNROLL
+  for (int y = 0; y < 6; ++y) {
+    const __m512i low = _mm512_castps_si512(b[y][0]), high = _mm512_castps_si512(b[y][1]);
+    float* row = out + y * kS2Row;
+    const __m128 end = _mm_castsi128_ps(_mm512_castsi512_si128(_mm512_alignr_epi32(none, high, 10)));
+    store(row, load(row) + (a[y][0] + _mm512_castsi512_ps(_mm512_alignr_epi32(low, none, 10))));
+    store(row + 16, load(row + 16) + (a[y][1] + _mm512_castsi512_ps(_mm512_alignr_epi32(high, low, 10))));
+    _mm_storeu_ps(row + 32, _mm_add_ps(_mm_loadu_ps(row + 32), end));
+  }
+#else
+  constexpr int rows = kWidth == 8 ? 3 : 1;
+  for (int column = 0; column < 2; ++column) {
+    const int from = column ? left : 0, to = column ? count : left;
+    if (from == to) continue;
+    for (int y = 0; y < 6; y += rows) {
+      Vector sum[rows][32 / kWidth];
+      c3_window_sums<rows>(weights + y * 32, places + from, values + from, to - from, sum);
+      for (int i = 0; i < rows; ++i) {
+        for (int v = 0; v < 32 / kWidth; ++v) {
+          float* at = out + (y + i) * kS2Row + column * kC1 + v * kWidth;
+          store(at, load(at) + sum[i][v]);
+        }
       }
     }
   }
+#endif
 }
 
 constexpr int kKernelSize = (kTaps + 2) * 32;  // floats of one output channel in WindowWeights
@@ -185,13 +212,11 @@ LENET5_INLINE void c3_backward(const WindowWeights& weights, const ConvolutionTr
   lists.finish();
   int from = 0;
   for (int t = 0; t < kS4Size; ++t) {
-    for (int column = 0; column < 2; ++column) {
-      const int to = lists.ends[t][column];
-      if (from == to) continue;
-      c3_window(&weights.c3[0][0][0], lists.kernels + from, lists.values + from, to - from,
-                scratch.s2_gradient + corner(t) + column * kC1);
-      from = to;
-    }
+    const int to = lists.ends[t][1];
+    if (from == to) continue;
+    c3_window(&weights.c3[0][0][0], lists.kernels + from, lists.values + from, lists.ends[t][0] - from, to - from,
+              scratch.s2_gradient + corner(t));
+    from = to;
   }
   for (int v = 0; v < vectors; ++v) store(sums.c3_bias + v * kWidth, bias[v]);
   for (int n = 0; n < kC3; ++n) {

@@ -58,8 +58,10 @@ class Pool {
     state_.fetch_and(~kOpen, std::memory_order_acq_rel);
     for (int i = 0; state_.load(std::memory_order_acquire) != 0; ++i) {
       // A worker that takes this long has perhaps lost its processor to someone else: offer it this one.
-      if (i < 2000) pause_briefly();
-      else std::this_thread::yield();
+      if (i < 2000)
+        pause_briefly();
+      else
+        std::this_thread::yield();
     }
   }
 
