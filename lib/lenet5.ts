@@ -6,6 +6,7 @@ import { expected, expectedButGot, LeNet5Error } from "./errors.js";
 import { writeFileAtomically } from "./files.js";
 import { readCheckpoint, runSettings, writeCheckpoint } from "./lenet5/checkpoint.js";
 import { EventQueue } from "./lenet5/event-queue.js";
+import { haltAtExit, needNotHaltAtExit } from "./lenet5/exit-guard.js";
 import { type FitEvent, type FitOptions, fitRequest, imageSet, type LabelledImages } from "./lenet5/fit-options.js";
 import { readModel } from "./lenet5/load.js";
 import { defaultClassNames, METADATA_NAME, MNIST_NORMALIZATION, writeMetadata } from "./lenet5/metadata.js";
@@ -229,6 +230,7 @@ export class LeNet5 {
         this.#native.setParameters(request.resume.parameters);
       }
       running = nativeCall(this.#native.fit(request, (event) => queue.push(event)));
+      haltAtExit(this.#native);
       signal?.addEventListener("abort", stop, { once: true });
       if (signal?.aborted) stop();
       running.then(
@@ -255,6 +257,7 @@ export class LeNet5 {
       signal?.removeEventListener("abort", stop);
       stop();
       await running?.catch(() => {});
+      needNotHaltAtExit(this.#native);
       this.#training = false;
     }
   }
@@ -301,7 +304,7 @@ export class LeNet5 {
     const pixels = await readPixels(images);
     this.#checkUsable();
     if (pixels.count === 0) return this.#prediction(new Float32Array(0), new Int32Array(0));
-    const { output, labels } = await this.#batcher.predict(pixels, false);
+    const { output, labels } = await nativeCall(this.#batcher.predict(pixels, false));
     return this.#prediction(output, labels);
   }
 
@@ -326,7 +329,7 @@ export class LeNet5 {
     this.#checkUsable();
     const shape = [pixels.count, this.numClasses];
     if (pixels.count === 0) return { data: new Float32Array(0), shape, dtype: "float32" };
-    const { output } = await this.#batcher.predict(pixels, true);
+    const { output } = await nativeCall(this.#batcher.predict(pixels, true));
     return { data: output, shape, dtype: "float32" };
   }
 

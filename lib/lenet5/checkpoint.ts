@@ -69,11 +69,9 @@ export async function writeCheckpoint(
   tensors.generator = { data: state.generator, shape: [state.generator.length], dtype: "uint8" };
   const path = join(directory, CHECKPOINT_NAME);
   await mkdir(directory, { recursive: true }).catch((cause) => {
-    throw new LeNet5Error(
-      "FILE_WRITE_FAILED",
-      `Expected a folder for ${directory} but received ${cause.message}`,
-      { cause },
-    );
+    throw new LeNet5Error("FILE_WRITE_FAILED", `Expected a folder for ${directory} but received ${cause.message}`, {
+      cause,
+    });
   });
   const metadata = {
     format: "lenet5-libtorch checkpoint 1",

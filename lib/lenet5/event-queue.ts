@@ -16,7 +16,8 @@ export class EventQueue<Event extends { type: string }> {
   /** Adds an event; a waiting progress event is replaced. */
   push(event: Event): void {
     const last = this.#events.at(-1);
-    if (!this.#keepAll && event.type === "progress" && last?.type === "progress") this.#events[this.#events.length - 1] = event;
+    if (!this.#keepAll && event.type === "progress" && last?.type === "progress")
+      this.#events[this.#events.length - 1] = event;
     else this.#events.push(event);
     this.#wake?.();
   }

@@ -3,7 +3,7 @@
 // Problem: each asynchronous prediction costs a hop to another thread and back, which takes longer than the network
 // itself. Resolution: while one native call is under way (and until the current tick ends), predictions gather; the next
 // call takes all of them that have the same element type and size.
-import { type NativeLeNet5, nativeCall } from "../native.js";
+import type { NativeLeNet5 } from "../native.js";
 import type { Pixels } from "./pixels.js";
 
 /** What one prediction gets back. */
@@ -37,7 +37,7 @@ export class PredictionBatcher {
     this.#numClasses = numClasses;
   }
 
-  /** Predicts `pixels`, together with whatever else waits. */
+  /** Predicts `pixels`, together with whatever else waits. Errors are the addon's own: the caller converts them, with its stack. */
   predict(pixels: Pixels, log: boolean): Promise<RawPrediction> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ pixels, log, resolve, reject });
@@ -57,12 +57,10 @@ export class PredictionBatcher {
     this.#running += 1;
     try {
       const { size } = batch[0]!.pixels;
-      const { output, labels } = await nativeCall(
-        this.#native.predict(
-          batch.map((one) => one.pixels.data),
-          size,
-          batch[0]!.log,
-        ),
+      const { output, labels } = await this.#native.predict(
+        batch.map((one) => one.pixels.data),
+        size,
+        batch[0]!.log,
       );
       if (batch.length === 1) batch[0]!.resolve({ output, labels });
       else this.#distribute(batch, output, labels);
@@ -111,7 +109,7 @@ export class PredictionBatcher {
 
   async #alone(one: Waiting): Promise<void> {
     try {
-      one.resolve(await nativeCall(this.#native.predict([one.pixels.data], one.pixels.size, one.log)));
+      one.resolve(await this.#native.predict([one.pixels.data], one.pixels.size, one.log));
     } catch (error) {
       one.reject(error);
     }

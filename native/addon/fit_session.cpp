@@ -57,23 +57,17 @@ struct Finished {
 };
 using Message = std::variant<Progress, EpochResult, Finished>;
 
-// Lives until both the thread has ended and its thread-safe function is gone.
+// Lives until the thread-safe function is gone.
 struct Context {
-  Context(Napi::Env env, std::shared_ptr<std::atomic<bool>> stop_flag)
-      : deferred(Napi::Promise::Deferred::New(env)), stop(std::move(stop_flag)) {}
+  Context(Napi::Env environment, std::shared_ptr<FitThread> running)
+      : env(environment), deferred(Napi::Promise::Deferred::New(environment)), run(std::move(running)) {}
 
+  napi_env env;
   Napi::Promise::Deferred deferred;
-  std::shared_ptr<std::atomic<bool>> stop;
-  std::thread thread;
-  napi_env env = nullptr;
-
-  void join() {
-    stop->store(true);
-    if (thread.joinable()) thread.join();
-  }
+  std::shared_ptr<FitThread> run;
 };
 
-void cleanup_hook(void* data) { static_cast<Context*>(data)->join(); }
+void cleanup_hook(void* data) { static_cast<Context*>(data)->run->halt(); }
 
 void deliver(Napi::Env env, Napi::Function on_event, Context* context, Message* raw) {
   const std::unique_ptr<Message> message(raw);
@@ -99,7 +93,7 @@ using Channel = Napi::TypedThreadSafeFunction<Context, Message, deliver>;
 
 void finalize(Napi::Env, void*, Context* context) {
   // At a normal end the thread is past its last statement; at teardown the hook may have joined it already.
-  context->join();
+  context->run->halt();
   napi_remove_env_cleanup_hook(context->env, cleanup_hook, context);
   delete context;
 }
@@ -112,28 +106,34 @@ void send(Channel& channel, Message message) {
 
 }  // namespace
 
-Napi::Promise FitSession::start(Napi::Env env, std::shared_ptr<Model> model, FitRequest request,
-                                Napi::Function on_event, std::shared_ptr<std::atomic<bool>> stop) {
-  auto* context = new Context(env, std::move(stop));
-  context->env = env;
+void FitThread::halt() {
+  stop.store(true);
+  if (thread.joinable()) thread.join();
+}
+
+Napi::Promise start_fit(Napi::Env env, std::shared_ptr<Model> model, FitRequest request, Napi::Function on_event,
+                        std::shared_ptr<FitThread> run) {
+  auto* context = new Context(env, run);
   const Napi::Promise promise = context->deferred.Promise();
   Channel channel = Channel::New(env, on_event, "lenet5 fit", 0, 1, context, finalize, static_cast<void*>(nullptr));
   napi_add_env_cleanup_hook(env, cleanup_hook, context);
-  context->thread = std::thread([model = std::move(model), request = std::move(request), channel,
-                                 stop = context->stop]() mutable {
-    Finished finished;
-    try {
-      TrainObserver observer;
-      observer.progress = [&](const Progress& progress) { send(channel, progress); };
-      observer.epoch = [&](const EpochResult& result) { send(channel, result); };
-      model->fit(request.options, *request.train, request.validation.get(), std::move(request.start), *stop, observer);
-    } catch (...) {
-      finished.error = current_error();
-    }
-    model.reset();
-    send(channel, finished);
-    channel.Release();
-  });
+  // The thread knows its FitThread by a bare pointer: the context keeps it, and joins before it lets go.
+  run->thread =
+      std::thread([model = std::move(model), request = std::move(request), channel, run = run.get()]() mutable {
+        Finished finished;
+        try {
+          TrainObserver observer;
+          observer.progress = [&](const Progress& progress) { send(channel, progress); };
+          observer.epoch = [&](const EpochResult& result) { send(channel, result); };
+          model->fit(request.options, *request.train, request.validation.get(), std::move(request.start), run->stop,
+                     observer);
+        } catch (...) {
+          finished.error = current_error();
+        }
+        model.reset();
+        send(channel, finished);
+        channel.Release();
+      });
   return promise;
 }
 

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "async_task.h"
-#include "fit_session.h"
 #include "typed_arrays.h"
 
 namespace lenet5::addon {
@@ -264,6 +263,7 @@ void LeNet5Class::register_in(Napi::Env env, Napi::Object exports) {
                                         InstanceMethod<&LeNet5Class::JS_gradients>("gradients"),
                                         InstanceMethod<&LeNet5Class::JS_fit>("fit"),
                                         InstanceMethod<&LeNet5Class::JS_stop>("stop"),
+                                        InstanceMethod<&LeNet5Class::JS_halt>("halt"),
                                         InstanceMethod<&LeNet5Class::JS_parameters>("parameters"),
                                         InstanceMethod<&LeNet5Class::JS_setParameters>("setParameters"),
                                         InstanceMethod<&LeNet5Class::JS_setNormalization>("setNormalization"),
@@ -355,14 +355,17 @@ Napi::Value LeNet5Class::JS_gradients(const Napi::CallbackInfo& info) {
 
 Napi::Value LeNet5Class::JS_fit(const Napi::CallbackInfo& info) {
   return with_js_errors(info.Env(), [&]() -> Napi::Value {
-    stop_ = std::make_shared<std::atomic<bool>>(false);
-    return FitSession::start(info.Env(), model(), fit_request(info[0].As<Napi::Object>()), info[1].As<Napi::Function>(),
-                             stop_);
+    run_ = std::make_shared<FitThread>();
+    return start_fit(info.Env(), model(), fit_request(info[0].As<Napi::Object>()), info[1].As<Napi::Function>(), run_);
   });
 }
 
 void LeNet5Class::JS_stop(const Napi::CallbackInfo&) {
-  if (stop_) stop_->store(true);
+  if (run_) run_->stop.store(true);
+}
+
+void LeNet5Class::JS_halt(const Napi::CallbackInfo&) {
+  if (run_) run_->halt();
 }
 
 Napi::Value LeNet5Class::JS_parameters(const Napi::CallbackInfo& info) {
@@ -399,7 +402,7 @@ Napi::Value LeNet5Class::JS_verifyTorchScript(const Napi::CallbackInfo& info) {
 }
 
 void LeNet5Class::JS_dispose(const Napi::CallbackInfo& info) {
-  if (stop_) stop_->store(true);
+  if (run_) run_->stop.store(true);
   if (model_) Napi::MemoryManagement::AdjustExternalMemory(info.Env(), -kExternalBytes);
   model_.reset();
 }

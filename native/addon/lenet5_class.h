@@ -4,10 +4,10 @@
 
 #include <napi.h>
 
-#include <atomic>
 #include <memory>
 
 #include "../core/model.h"
+#include "fit_session.h"
 
 namespace lenet5::addon {
 
@@ -26,6 +26,7 @@ class LeNet5Class : public Napi::ObjectWrap<LeNet5Class> {
   Napi::Value JS_gradients(const Napi::CallbackInfo& info);
   Napi::Value JS_fit(const Napi::CallbackInfo& info);
   void JS_stop(const Napi::CallbackInfo& info);
+  void JS_halt(const Napi::CallbackInfo& info);
   Napi::Value JS_parameters(const Napi::CallbackInfo& info);
   void JS_setParameters(const Napi::CallbackInfo& info);
   void JS_setNormalization(const Napi::CallbackInfo& info);
@@ -38,7 +39,7 @@ class LeNet5Class : public Napi::ObjectWrap<LeNet5Class> {
 
   std::shared_ptr<Model> model_;
   Placement placement_{10};
-  std::shared_ptr<std::atomic<bool>> stop_;
+  std::shared_ptr<FitThread> run_;
 };
 
 }  // namespace lenet5::addon

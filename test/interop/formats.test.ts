@@ -78,6 +78,9 @@ with torch.inference_mode():
     result = module(torch.from_numpy(pixels)).numpy()`);
     expect(torch.shape).toEqual([10_000, 10]);
     const inTorch = await difference(ours);
+    using reference = await LeNet5.load(file("model.pt"), { engine: "libtorch" });
+    const onLibtorch = await difference((await reference.forward(test.images)).data);
+    expect(onLibtorch.absolute).toBeLessThan(1e-5);
 
     await inPython(`
 import onnx, onnxruntime
@@ -107,6 +110,7 @@ result = functional.log_softmax(functional.linear(x, w["output.weight"], w["outp
     // Log-probabilities reach -50, where neighbouring float32 numbers lie 4e-6 apart and PyTorch's own answers are 1e-5
     // from the exact ones: there the bound of 1e-5 is one of relative error.
     for (const [who, worst] of Object.entries({
+      "torch.jit.load, libtorch engine here": onLibtorch,
       "torch.jit.load": inTorch,
       onnxruntime: inOnnx,
       "PyTorch, state dict": onState,
