@@ -15,35 +15,32 @@ if (setup.status !== 0) process.exit(setup.status ?? 1);
 // Only now are there dependencies and a build to import.
 const { contactSheet, LeNet5, mnist, subsetOf, syntheticDigits } = await import("../dist/esm/index.js");
 const { drawInTerminal } = await import("../dist/esm/cli/terminal-digits.js");
-const { grouped, percent, table } = await import("../dist/esm/cli/output.js");
-const { default: cliProgress } = await import("cli-progress");
+const { grouped, Output, percent, table } = await import("../dist/esm/cli/output.js");
 const { default: sharp } = await import("sharp");
 
-/** A bar where there is a terminal to draw it in, else nothing. */
-function progressBar(title, total, format = "") {
-  const bar = new cliProgress.SingleBar(
-    { format: `  ${title} {bar} {percentage} % ${format}`, clearOnComplete: true, noTTYOutput: false },
-    cliProgress.Presets.shades_classic,
-  );
-  bar.start(total, 0, { loss: "", speed: "" });
-  return bar;
-}
+const output = new Output(false);
 
 async function loadDigits() {
+  let progress;
+  const bar = (title, total) => {
+    progress ??= output.progress(title, total);
+    return progress;
+  };
   try {
-    const digits = await mnist.load({ connectTimeout: 4000 });
+    const digits = await mnist.load({
+      connectTimeout: 4000,
+      onProgress: ({ receivedBytes, totalBytes }) => bar("fetching MNIST", totalBytes ?? 10e6).update(receivedBytes),
+    });
     return { name: "MNIST", ...digits };
   } catch (error) {
     if (error.code !== "LENET5_DATA_DOWNLOAD_FAILED") throw error;
+    progress?.stop();
+    progress = undefined;
     console.log("MNIST could not be fetched, so the network learns from synthetic digits, drawn here and now.");
-    let bar;
-    const onProgress = (done, total) => {
-      bar ??= progressBar("drawing", total);
-      bar.update(done);
-    };
-    const digits = await syntheticDigits.load({ onProgress });
-    bar?.stop();
+    const digits = await syntheticDigits.load({ onProgress: (done, total) => bar("drawing", total).update(done) });
     return { name: "synthetic digits", ...digits };
+  } finally {
+    progress?.stop();
   }
 }
 
@@ -51,8 +48,8 @@ const { name, train, test } = await loadDigits();
 console.log(`\nTraining on ${grouped(train.count)} images of ${name}, testing on ${grouped(test.count)}.`);
 
 const model = new LeNet5({ seed: 42 });
-const epochs = [];
-let bar;
+const rows = [];
+let progress;
 for await (const event of model.fit(train, {
   epochs: 3,
   batchSize: 64,
@@ -61,18 +58,19 @@ for await (const event of model.fit(train, {
   validation: test,
 })) {
   if (event.type === "progress") {
-    bar ??= progressBar(`epoch ${event.epoch}/${event.epochs}`, event.steps, "loss {loss}, {speed} images/s");
-    bar.update(event.step, { loss: event.loss.toFixed(4), speed: grouped(event.imagesPerSecond) });
+    const { epoch, epochs, step, steps, loss, imagesPerSecond } = event;
+    progress ??= output.progress(`epoch ${epoch}/${epochs}`, steps);
+    progress.update(step, `loss ${loss.toFixed(4)}, ${grouped(imagesPerSecond)} images/s`);
   } else {
-    bar?.stop();
-    bar = undefined;
-    epochs.push(event);
+    progress?.stop();
+    progress = undefined;
+    rows.push(event);
   }
 }
 console.log(
   table(
     ["epoch", "loss", "seconds", "images/s", "test loss", "test accuracy"],
-    epochs.map(({ epoch, loss, seconds, imagesPerSecond, validation }) => [
+    rows.map(({ epoch, loss, seconds, imagesPerSecond, validation }) => [
       String(epoch),
       loss.toFixed(4),
       seconds.toFixed(2),
@@ -117,8 +115,8 @@ const shown = [...mistakes.slice(0, 50), ...others].slice(0, 100);
 const sheet = join(folder, "digits.png");
 const predictions = Int32Array.from(shown, (i) => after.labels[i]);
 await writeFile(sheet, await contactSheet(subsetOf(test, shown), { predictions }));
-console.log(`${mistakes.length} mistakes in ${grouped(test.count)} test images. ${relative(root, sheet)} shows ${Math.min(mistakes.length, 50)} of them, framed
-red, and ${100 - Math.min(mistakes.length, 50)} right answers.
+console.log(`${mistakes.length} mistakes in ${grouped(test.count)} test images. ${relative(root, sheet)} shows ${Math.min(mistakes.length, 50)} of them, framed red,
+and ${100 - Math.min(mistakes.length, 50)} right answers.
 
 Next:
   npx lenet5 predict --model ${relative(root, path)} ${relative(root, files[0])}

@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Command } from "commander";
 import type { Dataset, DatasetPair } from "../data/dataset.js";
-import { expectedButGot } from "../errors.js";
+import { expectedButGot, isLeNet5Error } from "../errors.js";
 import { nearest } from "../options.js";
 import { textOption, wholeOption } from "./options.js";
 import { fileSize, grouped, type Output, type Progress } from "./output.js";
@@ -98,6 +98,14 @@ export async function loadNamed(
         progress?.update(receivedBytes, fileSize(receivedBytes));
       },
     });
+  } catch (error) {
+    progress?.stop();
+    if (isLeNet5Error(error) && error.code === "LENET5_DATA_DOWNLOAD_FAILED") {
+      output.log(
+        "Without a network, --data synthetic draws digits, and LENET5_DATA_DIR may name a folder with the files.",
+      );
+    }
+    throw error;
   } finally {
     progress?.stop();
   }

@@ -15,14 +15,9 @@ export class Output {
     if (!this.json) process.stdout.write(`${text}\n`);
   }
 
-  /** Raw text for stdout, whatever the options say: for results that are files themselves. */
-  raw(text: string): void {
-    process.stdout.write(text);
-  }
-
   /** The result for machines: the last line of stdout with `--json`, else nothing. */
   finish(result: object): void {
-    if (this.json) process.stdout.write(`${JSON.stringify(result)}\n`);
+    if (this.json) process.stdout.write(`${JSON.stringify(result, exact)}\n`);
   }
 
   /** A line of the log, on stderr. */
@@ -34,6 +29,12 @@ export class Output {
   progress(title: string, total: number): Progress {
     return process.stderr.isTTY ? new BarProgress(title, total) : new PlainProgress(title, total);
   }
+}
+
+/** JSON has no integers beyond 2^53 that every reader takes, and no infinities: they become text. */
+function exact(_: string, value: unknown): unknown {
+  if (typeof value === "bigint") return value.toString();
+  return typeof value === "number" && !Number.isFinite(value) ? String(value) : value;
 }
 
 /** A display of work under way. */

@@ -34,7 +34,7 @@ export function brailleOf(pixels: Uint8Array): string[] {
  * @param predicted - class index an image; a wrong one is marked
  */
 export function drawInTerminal(dataset: Dataset, predicted?: ArrayLike<number>): string {
-  const columns = Math.max(1, Math.floor(((process.stdout.columns ?? 80) + GAP.length) / (WIDTH + GAP.length)));
+  const columns = Math.max(1, Math.floor(((process.stdout.columns || 80) + GAP.length) / (WIDTH + GAP.length)));
   const lines: string[] = [];
   for (let start = 0; start < dataset.count; start += columns) {
     const row = Array.from({ length: Math.min(columns, dataset.count - start) }, (_, i) => start + i);
