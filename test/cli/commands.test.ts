@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { packageRoot } from "#package-root";
 import { idx } from "../../lib/index.js";
 import { lastJson, lenet5, line, MAIN, type Run, temporaryFolder } from "./lenet5.js";
 
@@ -284,6 +285,39 @@ describe("export", () => {
   });
 });
 
+describe("inspect", () => {
+  const file = join(packageRoot, "test", "fixtures", "script-modules", "options.pt");
+
+  test("people get the methods, machines the whole inspection", async () => {
+    const people = await lenet5(line`inspect ${file}`);
+    expect(people).toMatchObject({ status: 0, stderr: "" });
+    expect(people.stdout).toMatch(/^ {2}maybe\(x: Optional\[Tensor\]\) -> Optional\[Tensor\]$/m);
+    const { methods } = lastJson(await lenet5(line`inspect ${file} --json`));
+    expect(methods.map(({ name }: { name: string }) => name).sort()).toEqual(["count", "forward", "maybe"]);
+  });
+
+  test("--emit-types writes a declaration to stdout or a file", async () => {
+    const shown = await lenet5(line`inspect ${file} --emit-types`);
+    expect(shown.stdout).toContain("export interface Options extends");
+    const output = join(temporaryFolder(), "types.d.ts");
+    const written = await lenet5(line`inspect ${file} --emit-types --name Chosen --output ${output} --json`);
+    expect(lastJson(written)).toEqual({ types: readFileSync(output, "utf8"), output });
+    expect(readFileSync(output, "utf8").replace("Chosen", "Options")).toBe(shown.stdout);
+  });
+
+  test("our own exports can be inspected, a text file cannot", async () => {
+    const { methods, parameters, extraFiles } = lastJson(await lenet5(line`inspect ${model} --json`));
+    expect(methods).toEqual([expect.objectContaining({ name: "forward" })]);
+    expect(parameters.map(({ name }: { name: string }) => name)).toContain("c3.weight");
+    expect(extraFiles).toEqual([expect.objectContaining({ name: "lenet5.json" })]);
+    const text = join(temporaryFolder(), "text.pt");
+    writeFileSync(text, "no model");
+    const run = await lenet5(line`inspect ${text} --json`);
+    expect(run.status).toBe(1);
+    expect(lastJson(run).error.code).toBe("LENET5_MODEL_CORRUPT");
+  });
+});
+
 describe("data show", () => {
   test("draws digits on stdout and writes a contact sheet", async () => {
     const sheet = join(temporaryFolder(), "sheet.png");
@@ -315,4 +349,33 @@ test("a reader that closes stdout early is no failure", () => {
   const run = spawnSync("/bin/sh", ["-c", command, process.execPath, MAIN, data], { encoding: "utf8" });
   expect(run).toMatchObject({ status: 0, stderr: "status 0\n" });
   expect(run.stdout.split("\n")).toHaveLength(2);
+});
+
+describe("doctor", () => {
+  test("finds everything here", async () => {
+    const run = await lenet5(line`doctor --json`);
+    expect(run).toMatchObject({ status: 0, stderr: "" });
+    const { ok, checks } = lastJson(run);
+    expect(ok).toBe(true);
+    expect(checks).toContainEqual({ name: "loading the addon", status: "ok", found: expect.any(String) });
+  });
+
+  test("fails where the libtorch that was named is none, and says how to mend it", async () => {
+    const run = await lenet5(line`doctor`, { env: { LIBTORCH: temporaryFolder() } });
+    expect(run.status).toBe(1);
+    expect(run.stdout).toMatch(/^✗ libtorch .*\n +→ correct or unset LIBTORCH/m);
+  });
+});
+
+test("install names what is wrong with --from, and leaves nothing", async () => {
+  const cache = temporaryFolder();
+  const run = await lenet5(line`install --from ${join(cache, "absent.whl")} --json`, {
+    env: { LENET5_CACHE_DIR: cache },
+  });
+  expect(run.status).toBe(1);
+  expect(lastJson(run).error).toMatchObject({
+    code: "LENET5_LIBTORCH_INSTALL_FAILED",
+    message: expect.stringContaining("absent.whl"),
+  });
+  expect(readdirSync(cache)).toEqual([]);
 });
