@@ -79,10 +79,15 @@ export function describe(value: unknown): string {
   if (typeof value === "string") return value.length <= 80 ? `"${value}"` : `a string of ${value.length} characters`;
   if (typeof value === "number" || typeof value === "bigint" || typeof value === "boolean") return String(value);
   if (Array.isArray(value))
-    return value.length <= 8 ? `[${value.map(describe).join(", ")}]` : `an array of ${value.length}`;
+    return value.length <= 8 ? `[${value.map(describeItem).join(", ")}]` : `an array of ${value.length}`;
   if (ArrayBuffer.isView(value)) return `a ${value.constructor.name} of ${value.byteLength} bytes`;
   if (typeof value === "function") return "a function";
   return `a ${(value as object).constructor?.name ?? "object"}`;
+}
+
+/** An array inside an array only by its length: arrays may hold themselves. */
+function describeItem(item: unknown): string {
+  return Array.isArray(item) ? `an array of ${item.length}` : describe(item);
 }
 
 /** The one message shape for bad input: "Expected X for Y but received Z". */

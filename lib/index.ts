@@ -37,4 +37,23 @@ export {
   type StateDictOptions,
 } from "./lenet5.js";
 export { devices, getNumThreads, instructionSets, libtorchVersion, setNumThreads } from "./runtime.js";
+export { emitTypes } from "./script-module/emit-types.js";
+export { formatInspection } from "./script-module/format-inspection.js";
+export type {
+  ModuleInspection,
+  ScriptArgument,
+  ScriptAttribute,
+  ScriptMethod,
+  ScriptTensorInfo,
+  ScriptType,
+} from "./script-module/inspection.js";
+export { TensorHandle } from "./script-module/tensor-handle.js";
+export { type FloatValue, float, type ScriptInput, type ScriptValue } from "./script-module/values.js";
+export {
+  type RunOptions,
+  ScriptModule,
+  type ScriptModuleOptions,
+  type TensorsOptions,
+  type WarmUpOptions,
+} from "./script-module.js";
 export type { DType, DTypeArrays, Tensor, TensorData } from "./tensor.js";

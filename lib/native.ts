@@ -2,6 +2,9 @@
 // been checked by the facade, and errors leave as LeNet5Error with the caller's stack.
 import { ERRORS, type ErrorName, LeNet5Error } from "./errors.js";
 import { loadAddon } from "./libtorch/load-addon.js";
+import type { EncodedTensor, EncodedValue } from "./script-module/encoding.js";
+import type { ModuleInspection } from "./script-module/inspection.js";
+import type { Tensor } from "./tensor.js";
 
 /** Where a training run stands, whole: what a checkpoint holds. Flat arrays are in state-dict order. */
 export interface NativeTrainingState {
@@ -94,8 +97,9 @@ export interface NativeLeNet5 {
     labels: Int32Array,
   ): Promise<{ loss: number; gradients: Float32Array }>;
   fit(request: NativeFitRequest, onEvent: (event: NativeFitEvent) => void): Promise<void>;
-  /** Ends a running fit within one batch. */
+  /** Ends a running fit within one batch; `halt` also waits for it. */
   stop(): void;
+  halt(): void;
   parameters(): Float32Array;
   setParameters(parameters: Float32Array): void;
   setNormalization(mean: number, std: number): void;
@@ -106,7 +110,42 @@ export interface NativeLeNet5 {
   dispose(): void;
 }
 
+/** A call's arguments, copied; made by `prepareCall`, used up by `run` or `dropCall`. */
+export type NativeCallArguments = object;
+/** A tensor in native memory. */
+export type NativeTensor = object;
+/** Makes the object that stands for a tensor in native memory. */
+export type WrapTensor = (tensor: NativeTensor, shape: number[], dtype: string, device: string) => unknown;
+
+export interface NativeScriptModule {
+  run(
+    method: string,
+    call: NativeCallArguments,
+    options: { keep: boolean; bigIntegers: boolean },
+    wrap: WrapTensor,
+  ): Promise<unknown>;
+  to(device: string): Promise<ModuleInspection>;
+  tensors(which: "parameters" | "buffers", keep: boolean, wrap: WrapTensor): Promise<unknown>;
+  /** Only while nothing runs. */
+  inspect(): ModuleInspection;
+  extraFiles(): [name: string, contents: Uint8Array][];
+  dispose(): void;
+}
+
 export interface NativeAddon {
+  ScriptModule: {
+    /** The archive has been proven whole, and its bytes must not change until the promise settles. */
+    load(archive: Uint8Array, device: string, where: string): Promise<NativeScriptModule>;
+  };
+  prepareCall(
+    positional: readonly EncodedValue[],
+    names: readonly string[],
+    values: readonly EncodedValue[],
+  ): NativeCallArguments;
+  dropCall(call: NativeCallArguments): void;
+  createTensor(tensor: EncodedTensor, device: string, wrap: WrapTensor): Promise<unknown>;
+  readTensor(tensor: NativeTensor): Promise<Tensor>;
+  disposeTensor(tensor: NativeTensor): void;
   /** What the addon was compiled against and what it runs with. */
   readonly libtorchVersion: string;
   LeNet5: new (options: NativeLeNet5Options) => NativeLeNet5;

@@ -17,8 +17,6 @@ Napi::Array array_of(Napi::Env env, const std::vector<Item>& items, Convert&& co
 struct Writer {
   Napi::Env env;
 
-  Napi::Value value(const Value& value) const { return to_js(env, value, {}); }
-
   Napi::Object type(const TypeInfo& info) const {
     Napi::Object object = Napi::Object::New(env);
     object.Set("kind", info.kind);
@@ -39,7 +37,7 @@ struct Writer {
     object.Set("type", type(info.type));
     object.Set("optional", info.default_value.has_value() || info.type.kind == "Optional");
     object.Set("keywordOnly", info.keyword_only);
-    if (info.default_value) object.Set("default", value(*info.default_value));
+    if (info.default_value) object.Set("default", *info.default_value);
     return object;
   }
 
@@ -66,7 +64,7 @@ struct Writer {
     Napi::Object object = Napi::Object::New(env);
     object.Set("name", info.name);
     object.Set("type", type(info.type));
-    if (info.value) object.Set("value", value(*info.value));
+    if (info.value) object.Set("value", *info.value);
     return object;
   }
 };

@@ -88,11 +88,12 @@ class MoveTask : public AsyncTask {
       : AsyncTask(env), module_(std::move(module)), device_(std::move(device)) {}
 
  private:
-  void Run() override { module_->to(device_); }
-  Napi::Value Result(Napi::Env env) override { return env.Undefined(); }
+  void Run() override { inspection_ = module_->to(device_); }
+  Napi::Value Result(Napi::Env env) override { return inspection_to_js(env, inspection_); }
 
   ModulePointer module_;
   std::string device_;
+  Inspection inspection_;
 };
 
 class TensorsTask : public AsyncTask {

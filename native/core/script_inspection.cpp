@@ -1,8 +1,11 @@
 // ScriptModule::inspect: what a module has, in words and shapes.
 #include <ATen/core/enum_type.h>
 
+#include <cstdio>
+#include <cstdlib>
+#include <sstream>
+
 #include "dtype.h"
-#include "ivalue.h"
 #include "script_module.h"
 
 namespace lenet5 {
@@ -72,6 +75,46 @@ bool is_simple(const c10::IValue& value) {
   return value.isNone() || value.isBool() || value.isInt() || value.isDouble() || value.isString();
 }
 
+// The shortest text that reads back as the same float, with a point: 1.0, 1e-05.
+std::string float_text(double number) {
+  char text[32];
+  for (int digits = 1; digits <= 17; ++digits) {
+    std::snprintf(text, sizeof text, "%.*g", digits, number);
+    if (std::strtod(text, nullptr) == number) break;
+  }
+  std::string result(text);
+  if (result.find_first_not_of("-0123456789") == std::string::npos) result += ".0";
+  return result;
+}
+
+std::string quoted(const std::string& text) {
+  std::string result = "\"";
+  for (const char letter : text) {
+    char escaped[8];
+    if (letter == '"' || letter == '\\') {
+      result += {'\\', letter};
+    } else if (static_cast<unsigned char>(letter) < 0x20 || letter == 0x7f) {
+      std::snprintf(escaped, sizeof escaped, "\\x%02x", static_cast<unsigned char>(letter));
+      result += escaped;
+    } else {
+      result += letter;
+    }
+  }
+  return result + '"';
+}
+
+// A value as Python writes it: JSON has no room for all ints and floats, and tells the two apart no better.
+std::string literal(const c10::IValue& value) {
+  if (value.isNone()) return "None";
+  if (value.isBool()) return value.toBool() ? "True" : "False";
+  if (value.isString()) return quoted(value.toStringRef());
+  if (value.isDouble()) return float_text(value.toDouble());
+  if (value.isTensor() || value.isGenericDict()) return "…";
+  std::ostringstream text;
+  text << value;
+  return text.str();
+}
+
 MethodInfo method_info(const torch::jit::Method& method) {
   const c10::FunctionSchema& schema = method.function().getSchema();
   MethodInfo info;
@@ -83,7 +126,7 @@ MethodInfo method_info(const torch::jit::Method& method) {
     described.name = argument.name();
     described.type = type_info(argument.type());
     described.keyword_only = argument.kwarg_only();
-    if (argument.default_value()) described.default_value = from_ivalue(*argument.default_value(), false);
+    if (argument.default_value()) described.default_value = literal(*argument.default_value());
     info.arguments.push_back(std::move(described));
   }
   info.returns = type_info(schema.returns().at(0).type());
@@ -107,24 +150,14 @@ void add_attributes(const std::string& prefix, const torch::jit::Module& module,
     if (is_tensor || attribute->is_module() || is_bookkeeping(name)) continue;
     AttributeInfo info{prefix + name, type_info(attribute), std::nullopt};
     const c10::IValue value = module._ivalue()->getSlot(i);
-    if (is_simple(value)) info.value = from_ivalue(value, false);
+    if (is_simple(value)) info.value = literal(value);
     attributes.push_back(std::move(info));
   }
   for (size_t i = 0; i < type->numConstants(); ++i) {
     const c10::IValue value = type->getConstant(i);
     if (!is_simple(value)) continue;
-    attributes.push_back({prefix + type->getConstantName(i), type_info(value.type()), from_ivalue(value, false)});
+    attributes.push_back({prefix + type->getConstantName(i), type_info(value.type()), literal(value)});
   }
-}
-
-std::string default_text(const c10::IValue& value) {
-  if (value.isNone()) return "None";
-  if (value.isBool()) return value.toBool() ? "True" : "False";
-  if (value.isString()) return '"' + value.toStringRef() + '"';
-  if (value.isTensor() || value.isGenericDict()) return "…";
-  std::ostringstream text;
-  text << value;
-  return text.str();
 }
 
 }  // namespace
@@ -138,13 +171,12 @@ std::string signature_text(const std::string& name, const c10::FunctionSchema& s
     if (argument.kwarg_only() && !keyword_only) text += "*, ";
     keyword_only = keyword_only || argument.kwarg_only();
     text += argument.name() + ": " + argument.type()->annotation_str();
-    if (argument.default_value()) text += " = " + default_text(*argument.default_value());
+    if (argument.default_value()) text += " = " + literal(*argument.default_value());
   }
   return text + ") -> " + schema.returns().at(0).type()->annotation_str();
 }
 
 Inspection ScriptModule::inspect() const {
-  const std::shared_lock<std::shared_mutex> lock(mutex_);
   torch::NoGradGuard no_grad;
   Inspection inspection;
   inspection.class_name = module_.type()->name()->qualifiedName();

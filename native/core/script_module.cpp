@@ -153,22 +153,23 @@ Value ScriptModule::run(const std::string& name, Arguments arguments, bool keep)
   return value;
 }
 
-void ScriptModule::to(const std::string& name) {
+Inspection ScriptModule::to(const std::string& name) {
   const c10::Device device = resolve_device(name);
   const std::unique_lock<std::shared_mutex> lock(mutex_);
   torch::NoGradGuard no_grad;
   module_.to(device);
   device_ = device;
+  return inspect();
 }
 
 Value ScriptModule::parameters(bool keep) const {
-  const std::shared_lock<std::shared_mutex> lock(mutex_);
+  const std::unique_lock<std::shared_mutex> lock(mutex_);
   torch::NoGradGuard no_grad;
   return tensors_of(module_.named_parameters(), keep);
 }
 
 Value ScriptModule::buffers(bool keep) const {
-  const std::shared_lock<std::shared_mutex> lock(mutex_);
+  const std::unique_lock<std::shared_mutex> lock(mutex_);
   torch::NoGradGuard no_grad;
   return tensors_of(module_.named_buffers(), keep);
 }

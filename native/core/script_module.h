@@ -28,7 +28,8 @@ struct ArgumentInfo {
   std::string name;
   TypeInfo type;
   bool keyword_only = false;
-  std::optional<Value> default_value;
+  // As Python writes it.
+  std::optional<std::string> default_value;
 };
 
 struct MethodInfo {
@@ -49,8 +50,8 @@ struct TensorInfo {
 struct AttributeInfo {
   std::string name;
   TypeInfo type;
-  // For numbers, strings, booleans and null; larger values are left where they are.
-  std::optional<Value> value;
+  // As Python writes it; for numbers, strings, booleans and None only.
+  std::optional<std::string> value;
 };
 
 struct Inspection {
@@ -80,12 +81,13 @@ class ScriptModule {
   Value run(const std::string& method, Arguments arguments, bool keep);
 
   // Waits for running methods, then moves parameters, buffers and tensor attributes.
-  void to(const std::string& device);
+  Inspection to(const std::string& device);
 
-  // Name → tensor, each with memory of its own unless `keep`.
+  // Name → tensor, each with memory of its own unless `keep`. Waits for running methods.
   Value parameters(bool keep) const;
   Value buffers(bool keep) const;
 
+  // What the module has. Not while a method runs: its code may be writing what is read here.
   Inspection inspect() const;
 
   const std::vector<std::pair<std::string, std::string>>& extra_files() const { return extra_files_; }
@@ -101,7 +103,7 @@ class ScriptModule {
   c10::Device device_;
   std::vector<std::pair<std::string, std::string>> extra_files_;
   int64_t bytes_ = 0;
-  // Shared by runs, exclusive for `to`.
+  // Shared by runs, exclusive for whatever reads or moves the module's state from outside.
   mutable std::shared_mutex mutex_;
 };
 

@@ -1,0 +1,255 @@
+// Anyone's TorchScript module: load, look into, call.
+import { expected, expectedButGot, type LeNet5Error } from "./errors.js";
+import { readModelBytes } from "./model-bytes.js";
+import { type NativeScriptModule, native, nativeCall, nativeCallSync } from "./native.js";
+import { checkOptionNames, oneOf, wholeNumber } from "./options.js";
+import { BoundedQueue } from "./queue.js";
+import type { EncodedValue } from "./script-module/encoding.js";
+import type { ModuleInspection } from "./script-module/inspection.js";
+import { type TensorHandle, wrapTensor } from "./script-module/tensor-handle.js";
+import { ArgumentEncoder, type ScriptInput, type ScriptValue } from "./script-module/values.js";
+import type { Tensor } from "./tensor.js";
+import { checkTorchScriptArchive } from "./torchscript-archive.js";
+
+/** Options of {@link ScriptModule.load}. */
+export interface ScriptModuleOptions {
+  /** Where the module runs: `"auto"` (an accelerator where there is one), `"cpu"`, `"cuda"`, … @defaultValue "auto" */
+  device?: string;
+  /** Calls that may wait for their turn; one more is refused with LENET5_QUEUE_FULL. @defaultValue 1024 */
+  maxQueue?: number;
+  /**
+   * Calls that may run at once. More than 1 only for modules whose methods leave their own state alone; Node's thread
+   * pool, which runs them, has 4 threads unless UV_THREADPOOL_SIZE says otherwise. @defaultValue 1
+   */
+  concurrency?: number;
+}
+
+/** Options of {@link ScriptModule.run}. */
+export interface RunOptions {
+  /** Arguments by name, beside or instead of those by place. */
+  keywords?: Readonly<Record<string, ScriptInput>>;
+  /** Takes the call back while it waits for its turn; a call that runs is never cut off. */
+  signal?: AbortSignal;
+  /** Leaves tensors of the result in native memory, as {@link TensorHandle}s. @defaultValue false */
+  keep?: boolean;
+  /** How ints come back: as numbers where 53 bits hold them, or always as bigints. @defaultValue "number" */
+  integers?: "number" | "bigint";
+}
+
+/** Options of {@link ScriptModule.parameters} and {@link ScriptModule.buffers}. */
+export interface TensorsOptions {
+  /** As handles of the module's own tensors instead of copies. @defaultValue false */
+  keep?: boolean;
+}
+
+/** Options of {@link ScriptModule.warmUp}. */
+export interface WarmUpOptions {
+  /** Method to call. @defaultValue "forward" */
+  method?: string;
+  /** Number of calls. @defaultValue 3 */
+  runs?: number;
+}
+
+const LOAD_OPTIONS = ["device", "maxQueue", "concurrency"];
+const RUN_OPTIONS = ["keywords", "signal", "keep", "integers"];
+
+/**
+ * A TorchScript module that PyTorch saved (`torch.jit.save`). **A TorchScript file is code**: loading and calling one
+ * from a stranger runs a stranger's code, with the rights of this process.
+ *
+ * Calls run off the event loop, in order of arrival; inputs are copied when a call is made, so their arrays may change
+ * at once. The module is in evaluation mode and computes no gradients.
+ */
+export class ScriptModule {
+  readonly #native: NativeScriptModule;
+  readonly #queue: BoundedQueue;
+  readonly #extraFiles: ReadonlyMap<string, Uint8Array>;
+  #inspection: ModuleInspection;
+  #disposed = false;
+
+  private constructor(module: NativeScriptModule, queue: BoundedQueue) {
+    this.#native = module;
+    this.#queue = queue;
+    this.#extraFiles = new Map(module.extraFiles());
+    this.#inspection = this.#described(module.inspect());
+  }
+
+  /**
+   * Loads a module from a file or from a file's contents. `ScriptModule.load<Mlp>(…)` gives it the type that
+   * `lenet5 inspect --emit-types` wrote; nothing checks that the file fits.
+   * @throws LENET5_MODEL_NOT_FOUND; LENET5_MODEL_CORRUPT for anything but a whole archive; LENET5_SCRIPT_UNSUPPORTED for
+   * operators or a file version that this libtorch does not know; LENET5_DEVICE_UNAVAILABLE
+   */
+  static load(source: string | Uint8Array, options?: ScriptModuleOptions): Promise<ScriptModule>;
+  static load<M extends Omit<ScriptModule, "forward" | "call">>(
+    source: string | Uint8Array,
+    options?: ScriptModuleOptions,
+  ): Promise<M>;
+  static async load(source: string | Uint8Array, options: ScriptModuleOptions = {}): Promise<ScriptModule> {
+    checkOptionNames(options, LOAD_OPTIONS, "ScriptModule.load");
+    const device = deviceName(options.device ?? "auto");
+    const capacity = wholeNumber(options.maxQueue ?? 1024, "maxQueue", 0);
+    const concurrency = wholeNumber(options.concurrency ?? 1, "concurrency", 1, 1024);
+    const bytes = await readModelBytes(source, "ScriptModule.load");
+    const where = typeof source === "string" ? source : "the model";
+    await checkTorchScriptArchive(bytes, { where });
+    const module = await nativeCall(native().ScriptModule.load(bytes, device, where));
+    return new ScriptModule(module, new BoundedQueue({ capacity, concurrency }));
+  }
+
+  /** Calls `forward`; see {@link run} for errors. */
+  forward(...inputs: ScriptInput[]): Promise<ScriptValue> {
+    return this.run("forward", inputs);
+  }
+
+  /** Calls any method; see {@link run} for errors. */
+  call(method: string, ...args: ScriptInput[]): Promise<ScriptValue> {
+    return this.run(method, args);
+  }
+
+  /**
+   * Calls a method with options.
+   * @throws LENET5_SCRIPT_METHOD_NOT_FOUND; LENET5_SCRIPT_ARGUMENTS, LENET5_INVALID_SHAPE and LENET5_INVALID_DTYPE for
+   * arguments that do not fit; LENET5_INVALID_ARGUMENT for a handle of a tensor on another device; LENET5_SCRIPT_RAISED
+   * with the model's own message and source line (the whole TorchScript traceback is in `detail`);
+   * LENET5_SCRIPT_UNSUPPORTED for a result that JavaScript has nothing for; LENET5_QUEUE_FULL, LENET5_ABORTED,
+   * LENET5_DISPOSED
+   */
+  run(
+    method: string,
+    args: readonly ScriptInput[],
+    options: RunOptions & { keep: true },
+  ): Promise<ScriptValue<TensorHandle>>;
+  run(method: string, args?: readonly ScriptInput[], options?: RunOptions): Promise<ScriptValue>;
+  async run(method: string, args: readonly ScriptInput[] = [], options: RunOptions = {}): Promise<unknown> {
+    checkOptionNames(options, RUN_OPTIONS, "run");
+    if (typeof method !== "string") throw expected("INVALID_ARGUMENT", "a method's name", "method", method);
+    if (!Array.isArray(args)) throw expected("INVALID_ARGUMENT", "an array of arguments", "args", args);
+    const { signal, keep = false } = options;
+    if (signal !== undefined && !(signal instanceof AbortSignal)) {
+      throw expected("INVALID_OPTION", "an AbortSignal", "signal", signal);
+    }
+    const bigIntegers = oneOf(options.integers ?? "number", "integers", ["number", "bigint"]) === "bigint";
+    // Before anything is copied for a call that cannot run.
+    this.#queue.check(signal);
+    const call = this.#prepare(method, args, options.keywords ?? {});
+    return this.#queue.run(
+      () => nativeCall(nativeCallSync(() => this.#native.run(method, call, { keep, bigIntegers }, wrapTensor))),
+      { signal, onDropped: () => native().dropCall(call) },
+    );
+  }
+
+  /**
+   * Calls a method a few times and drops the results: the first two runs of TorchScript code are slow, because libtorch
+   * watches the one and optimises before the other. Not for a module whose calls change its state.
+   * @param inputs - typical inputs: libtorch optimises for their dtypes and shapes
+   */
+  async warmUp(inputs: readonly ScriptInput[], options: WarmUpOptions = {}): Promise<void> {
+    checkOptionNames(options, ["method", "runs"], "warmUp");
+    const runs = wholeNumber(options.runs ?? 3, "runs", 1);
+    for (let i = 0; i < runs; i++) await this.run(options.method ?? "forward", inputs, { keep: true });
+  }
+
+  /** Methods with their signatures, parameters, buffers, attributes and extra files: as of load, or of the last `to`. */
+  inspect(): ModuleInspection {
+    this.#check();
+    return structuredClone(this.#inspection);
+  }
+
+  /** Files that were saved with the module (`_extra_files` in Python), by name. */
+  get extraFiles(): ReadonlyMap<string, Uint8Array> {
+    return this.#extraFiles;
+  }
+
+  /** Moves the module when its running calls are done. @throws LENET5_DEVICE_UNAVAILABLE */
+  async to(device: string): Promise<this> {
+    const name = deviceName(device);
+    const inspection = await this.#queue.run(() => nativeCall(nativeCallSync(() => this.#native.to(name))));
+    this.#inspection = this.#described(inspection);
+    return this;
+  }
+
+  /** The parameters by their state-dict names, as copies. */
+  parameters(options: TensorsOptions & { keep: true }): Promise<Record<string, TensorHandle>>;
+  parameters(options?: TensorsOptions): Promise<Record<string, Tensor>>;
+  parameters(options: TensorsOptions = {}): Promise<unknown> {
+    return this.#tensors("parameters", options);
+  }
+
+  /** The buffers (tensors that are state but not trained) by their state-dict names, as copies. */
+  buffers(options: TensorsOptions & { keep: true }): Promise<Record<string, TensorHandle>>;
+  buffers(options?: TensorsOptions): Promise<Record<string, Tensor>>;
+  buffers(options: TensorsOptions = {}): Promise<unknown> {
+    return this.#tensors("buffers", options);
+  }
+
+  /** Where the module runs, for example `cpu` or `cuda:0`. */
+  get device(): string {
+    return this.#inspection.device;
+  }
+
+  /** Calls that wait for their turn. */
+  get queued(): number {
+    return this.#queue.waiting;
+  }
+
+  /** True once {@link dispose} was called. */
+  get disposed(): boolean {
+    return this.#disposed;
+  }
+
+  /**
+   * Frees the module's memory once its running calls are done. Calls that wait are rejected with LENET5_DISPOSED, as are
+   * later ones; a second dispose does nothing.
+   */
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    this.#queue.close(disposedError());
+    this.#native.dispose();
+  }
+
+  /** {@link dispose}, for `using`. */
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  #check(): void {
+    if (this.#disposed) throw disposedError();
+  }
+
+  #described(inspection: ModuleInspection): ModuleInspection {
+    const extraFiles = [...this.#extraFiles].map(([name, contents]) => ({ name, bytes: contents.length }));
+    return { ...inspection, extraFiles };
+  }
+
+  async #tensors(which: "parameters" | "buffers", options: TensorsOptions): Promise<unknown> {
+    checkOptionNames(options, ["keep"], which);
+    const keep = options.keep ?? false;
+    return this.#queue.run(() => nativeCall(nativeCallSync(() => this.#native.tensors(which, keep, wrapTensor))));
+  }
+
+  /** Checks the arguments and copies them into native memory. */
+  #prepare(method: string, args: readonly unknown[], keywords: Readonly<Record<string, unknown>>): object {
+    const known = this.#inspection.methods.find((each) => each.name === method);
+    const encoder = new ArgumentEncoder(method);
+    const positional = Array.from(args, (each, i) => encoder.encode(each, known?.arguments[i]?.name ?? String(i)));
+    const names: string[] = [];
+    const values: EncodedValue[] = [];
+    for (const [name, value] of Object.entries(keywords)) {
+      if (value === undefined) continue;
+      names.push(name);
+      values.push(encoder.encode(value, name));
+    }
+    return nativeCallSync(() => native().prepareCall(positional, names, values));
+  }
+}
+
+function deviceName(device: unknown): string {
+  if (typeof device !== "string") throw expected("INVALID_OPTION", "a device's name", "device", device);
+  return device;
+}
+
+function disposedError(): LeNet5Error {
+  return expectedButGot("DISPOSED", "a module that is still there", "the call", "a disposed one");
+}

@@ -1,0 +1,54 @@
+// A module's inspection as text for people: what `lenet5 inspect FILE` prints.
+import type { ModuleInspection, ScriptAttribute, ScriptTensorInfo } from "./inspection.js";
+
+/** Formats an inspection: a heading, then methods, parameters, buffers, attributes and extra files, one a line. */
+export function formatInspection(inspection: ModuleInspection): string {
+  const { className, device, methods, parameters, buffers, attributes, extraFiles } = inspection;
+  const count = parameters.reduce((sum, each) => sum + elements(each), 0);
+  const sections = [
+    section(
+      "Methods",
+      methods.map((each) => printable(each.signature)),
+    ),
+    section(`Parameters (${count.toLocaleString("en")} values)`, table(parameters.map(tensorRow))),
+    section("Buffers", table(buffers.map(tensorRow))),
+    section("Attributes", table(attributes.map(attributeRow))),
+    section("Extra files", table(extraFiles.map((each) => [printable(each.name), `${each.bytes} bytes`]))),
+  ];
+  const warning = methods.some((each) => each.name === "forward") ? [] : ["It has no method `forward`."];
+  return [`TorchScript module ${className} on ${device}`, ...warning, ...sections.filter((each) => each !== "")]
+    .join("\n\n")
+    .concat("\n");
+}
+
+function section(title: string, lines: readonly string[]): string {
+  return lines.length === 0 ? "" : [title, ...lines.map((line) => `  ${line}`)].join("\n");
+}
+
+function table(rows: readonly (readonly string[])[]): string[] {
+  const columns = Math.max(0, ...rows.map((row) => row.length));
+  const widths = Array.from({ length: columns }, (_, i) => Math.max(...rows.map((row) => row[i]?.length ?? 0)));
+  return rows.map((row) =>
+    row
+      .map((cell, i) => cell.padEnd(widths[i]!))
+      .join("  ")
+      .trimEnd(),
+  );
+}
+
+function tensorRow({ name, shape, dtype }: ScriptTensorInfo): string[] {
+  return [printable(name), dtype, `[${shape.join(", ")}]`];
+}
+
+function attributeRow({ name, type, value }: ScriptAttribute): string[] {
+  return [printable(name), type.text, printable(value ?? "")];
+}
+
+function elements({ shape }: ScriptTensorInfo): number {
+  return shape.reduce((product, size) => product * size, 1);
+}
+
+/** Names come from the file: control characters in them must not reach a terminal. */
+function printable(name: string): string {
+  return name.replace(/\p{Cc}/gu, "\ufffd");
+}

@@ -1,0 +1,88 @@
+// Tensors that stay in native memory: a result kept there goes into the next call without a copy.
+import { expected, expectedButGot } from "../errors.js";
+import { type NativeTensor, native, nativeCall, nativeCallSync, type WrapTensor } from "../native.js";
+import { checkOptionNames } from "../options.js";
+import type { Tensor } from "../tensor.js";
+import { encodeTensor } from "./encoding.js";
+
+let wrap: WrapTensor;
+let unwrap: (handle: TensorHandle) => NativeTensor | undefined;
+
+/**
+ * A tensor in native memory, on a module's device. Comes from `run(…, { keep: true })` or {@link TensorHandle.from}, and
+ * is an argument like any tensor. As in PyTorch, a handle may share its memory with what it was made from: a module that
+ * changes its state in place changes a handle of that state too. The memory is freed by {@link dispose} or, at some
+ * time, by the garbage collector.
+ */
+export class TensorHandle {
+  /** Sizes of the dimensions; `[]` for a single value. */
+  readonly shape: readonly number[];
+  /** PyTorch's name of the element type; may be one that JavaScript has no array for, `complex64` for example. */
+  readonly dtype: string;
+  /** Where the tensor lies, for example `cpu` or `cuda:0`. */
+  readonly device: string;
+  #native: NativeTensor | undefined;
+
+  static {
+    wrap = (tensor, shape, dtype, device) => new TensorHandle(tensor, shape, dtype, device);
+    unwrap = (handle) => handle.#native;
+  }
+
+  private constructor(tensor: NativeTensor, shape: readonly number[], dtype: string, device: string) {
+    this.#native = tensor;
+    this.shape = shape;
+    this.dtype = dtype;
+    this.device = device;
+  }
+
+  /**
+   * Copies a tensor into native memory, for use in several calls.
+   * @param options - `device`: where to, see `devices()`
+   * @defaultValue `device`: `"cpu"`
+   * @throws LENET5_INVALID_SHAPE, LENET5_INVALID_DTYPE, LENET5_DEVICE_UNAVAILABLE
+   */
+  static async from(tensor: Tensor, options: { device?: string } = {}): Promise<TensorHandle> {
+    checkOptionNames(options, ["device"], "TensorHandle.from");
+    const { device = "cpu" } = options;
+    if (typeof device !== "string") throw expected("INVALID_OPTION", "a device's name", "device", device);
+    if (typeof tensor !== "object" || tensor === null) throw expected("INVALID_ARGUMENT", "a tensor", "tensor", tensor);
+    const encoded = encodeTensor(tensor, "tensor");
+    return (await nativeCall(nativeCallSync(() => native().createTensor(encoded, device, wrap)))) as TensorHandle;
+  }
+
+  /**
+   * Copies the elements into an array, row by row whatever their order in native memory.
+   * @throws LENET5_DISPOSED; LENET5_SCRIPT_UNSUPPORTED for an element type without an array
+   */
+  async toTensor(): Promise<Tensor> {
+    const tensor = nativeTensorOf(this, "toTensor");
+    return nativeCall(nativeCallSync(() => native().readTensor(tensor)));
+  }
+
+  /** True once {@link dispose} was called. */
+  get disposed(): boolean {
+    return this.#native === undefined;
+  }
+
+  /** Frees the memory; a call that has been made already keeps what it needs. Later calls do nothing. */
+  dispose(): void {
+    const tensor = this.#native;
+    this.#native = undefined;
+    if (tensor !== undefined) native().disposeTensor(tensor);
+  }
+
+  /** {@link dispose}, for `using`. */
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}
+
+/** What the addon calls for every tensor that stays there. */
+export const wrapTensor: WrapTensor = (tensor, shape, dtype, device) => wrap(tensor, shape, dtype, device);
+
+/** The addon's object behind a handle. @throws LENET5_DISPOSED */
+export function nativeTensorOf(handle: TensorHandle, where: string): NativeTensor {
+  const tensor = unwrap(handle);
+  if (tensor === undefined) throw expectedButGot("DISPOSED", "a tensor that is still there", where, "a disposed one");
+  return tensor;
+}
