@@ -4,6 +4,7 @@ import { dataCommand } from "./commands/data.js";
 import { doctorCommand } from "./commands/doctor.js";
 import { evaluateCommand } from "./commands/evaluate.js";
 import { exportCommand } from "./commands/export.js";
+import { inspectCommand } from "./commands/inspect.js";
 import { installCommand } from "./commands/install.js";
 import { predictCommand } from "./commands/predict.js";
 import { trainCommand } from "./commands/train.js";
@@ -28,6 +29,7 @@ Options that show (env: …) take their default from that environment variable.`
   evaluateCommand(program);
   predictCommand(program);
   exportCommand(program);
+  inspectCommand(program);
   dataCommand(program);
   installCommand(program);
   doctorCommand(program);

@@ -1,0 +1,63 @@
+// `lenet5 inspect`
+import { basename, extname } from "node:path";
+import type { Command } from "commander";
+import { writeFileAtomically } from "../../files.js";
+import { addExamples, perform } from "../command.js";
+import { usageError } from "../failure.js";
+import { addJsonOption, textOption } from "../options.js";
+
+interface InspectOptions {
+  emitTypes?: boolean;
+  name?: string;
+  output?: string;
+}
+
+/** Adds the command. */
+export function inspectCommand(program: Command): void {
+  const command = program
+    .command("inspect")
+    .description(
+      "Show what a TorchScript file has: methods with their signatures, parameters, extra files. Loading a file may run code that is in it.",
+    )
+    .argument("<file>", "TorchScript file, anyone's")
+    .option("--emit-types", "write a TypeScript declaration of its methods instead")
+    .addOption(textOption("--name <name>", "with --emit-types: the interface's name (default: from the file's)"))
+    .addOption(textOption("--output <file>", "with --emit-types: where to write it (default: stdout)"));
+  addJsonOption(command);
+  addExamples(
+    command,
+    "lenet5 inspect resnet.pt",
+    "lenet5 inspect resnet.pt --emit-types --name Resnet --output resnet.d.ts",
+  );
+  perform<InspectOptions>(command, async ({ options, operands: [file], output }) => {
+    if (!options.emitTypes && (options.output ?? options.name) !== undefined) {
+      const flag = options.output === undefined ? "--name" : "--output";
+      throw usageError("INVALID_OPTION", "--emit-types beside it", flag, undefined);
+    }
+    const { ScriptModule } = await import("../../script-module.js");
+    const module = await ScriptModule.load(file!, { device: "cpu" });
+    const inspection = module.inspect();
+    module.dispose();
+    if (!options.emitTypes) {
+      const { formatInspection } = await import("../../script-module/format-inspection.js");
+      output.print(formatInspection(inspection));
+      output.finish(inspection);
+      return;
+    }
+    const { emitTypes } = await import("../../script-module/emit-types.js");
+    const types = emitTypes(inspection, options.name ?? interfaceName(file!));
+    if (options.output === undefined) output.print(types.trimEnd());
+    else {
+      await writeFileAtomically(options.output, types);
+      output.print(`Wrote ${options.output}`);
+    }
+    output.finish({ types, ...(options.output === undefined ? {} : { output: options.output }) });
+  });
+}
+
+/** `traced-frozen.pt` → `TracedFrozen`. */
+function interfaceName(file: string): string {
+  const words = basename(file, extname(file)).match(/[A-Za-z0-9]+/g) ?? [];
+  const name = words.map((word) => word[0]!.toUpperCase() + word.slice(1)).join("");
+  return /^[A-Za-z]/.test(name) ? name : `Module${name}`;
+}
