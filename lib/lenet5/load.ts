@@ -1,7 +1,6 @@
 // Reading a model file: which format it is, its weights and what it says of itself.
-import { readFile, stat } from "node:fs/promises";
-import { expected, LeNet5Error } from "../errors.js";
 import { stateDictFromSafetensors } from "../export/safetensors.js";
+import { readModelBytes } from "../model-bytes.js";
 import { native, nativeCall } from "../native.js";
 import { checkTorchScriptArchive } from "../torchscript-archive.js";
 import { METADATA_NAME, type ModelMetadata, readMetadata } from "./metadata.js";
@@ -20,7 +19,7 @@ export interface ModelFile {
 /** Reads TorchScript or safetensors from a path or from the file's contents. */
 export async function readModel(source: string | Uint8Array): Promise<ModelFile> {
   const where = typeof source === "string" ? source : "the model";
-  const bytes = await contents(source);
+  const bytes = await readModelBytes(source, "LeNet5.load", LARGEST_FILE);
   // A zip begins with "PK"; a safetensors file with its header's length and "{".
   const isSafetensors = bytes.length > 9 && bytes[8] === 0x7b && !(bytes[0] === 0x50 && bytes[1] === 0x4b);
   if (isSafetensors) {
@@ -34,28 +33,4 @@ export async function readModel(source: string | Uint8Array): Promise<ModelFile>
   );
   const { flat, numClasses } = joinParameters(stateDict, where);
   return { flat, numClasses, metadata: readMetadata(metadata, numClasses, where) };
-}
-
-async function contents(source: unknown): Promise<Uint8Array> {
-  if (source instanceof Uint8Array) {
-    if (source.length > LARGEST_FILE) throw tooLarge("the model", source.length);
-    return source;
-  }
-  if (typeof source !== "string") throw expected("INVALID_ARGUMENT", "a path or a Uint8Array", "LeNet5.load", source);
-  try {
-    const { size } = await stat(source);
-    if (size > LARGEST_FILE) throw tooLarge(source, size);
-    return await readFile(source);
-  } catch (cause) {
-    if (cause instanceof LeNet5Error) throw cause;
-    throw new LeNet5Error(
-      "MODEL_NOT_FOUND",
-      `Expected a model file for ${source} but received ${(cause as Error).message}`,
-      { cause },
-    );
-  }
-}
-
-function tooLarge(where: string, size: number): LeNet5Error {
-  return new LeNet5Error("MODEL_TOO_LARGE", `Expected at most ${LARGEST_FILE} bytes for ${where} but received ${size}`);
 }

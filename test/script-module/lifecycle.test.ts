@@ -160,12 +160,32 @@ describe("loading", () => {
     await expect(ScriptModule.load(source as string, options)).rejects.toMatchObject({ code: `LENET5_${code}` });
   });
 
-  test("refuses every truncation and a flipped bit anywhere", async () => {
+  test("refuses every truncation", async () => {
     const whole = await readFile(fixture("no-forward"));
     for (let length = 0; length < whole.length; length += 97) {
       const load = ScriptModule.load(whole.subarray(0, length), { device: "cpu" });
       await expect(load, `${length} bytes`).rejects.toMatchObject({ code: "LENET5_MODEL_CORRUPT" });
     }
+  });
+
+  test("refuses a flipped bit wherever it matters", async () => {
+    const whole = await readFile(fixture("no-forward"));
+    const x = tensor("float32", [1], [2]);
+    let refused = 0;
+    for (let position = 0; position < whole.length; position += 53) {
+      const damaged = Uint8Array.from(whole);
+      damaged[position]! ^= 1 << (position % 8);
+      try {
+        // Padding between the entries says nothing: a module that loads is the one that was saved.
+        const module = await ScriptModule.load(damaged, { device: "cpu" });
+        expect(await module.call("twice", x)).toEqual(tensor("float32", [1], [4]));
+        module.dispose();
+      } catch (error) {
+        expect(error, `byte ${position}`).toMatchObject({ code: "LENET5_MODEL_CORRUPT" });
+        refused++;
+      }
+    }
+    expect(refused).toBeGreaterThan(10);
   });
 });
 
