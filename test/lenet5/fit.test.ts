@@ -195,7 +195,7 @@ describe("checkpoints", () => {
     const path = join(checkpointDirectory, "checkpoint.safetensors");
     const whole = readFileSync(path);
     const flipped = Buffer.from(whole);
-    flipped[whole.length - 1000] ^= 1;
+    flipped[whole.length - 1000]! ^= 1;
     for (const [contents, code] of [
       [whole.subarray(0, whole.length / 2), "LENET5_CHECKPOINT_CORRUPT"],
       [flipped, "LENET5_CHECKPOINT_CORRUPT"],
