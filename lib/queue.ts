@@ -1,4 +1,5 @@
 // A bounded queue of asynchronous work: a few run at once, the rest wait in order, and what waits can be taken back.
+import { setMaxListeners } from "node:events";
 import { LeNet5Error } from "./errors.js";
 
 /** Limits of a {@link BoundedQueue}. */
@@ -100,7 +101,11 @@ export class BoundedQueue {
         },
       };
       const onAbort = (): void => waiting.fail(aborted(signal!));
-      signal?.addEventListener("abort", onAbort, { once: true });
+      if (signal !== undefined) {
+        // As many listeners as calls that wait with this signal, and each is taken off again: no leak to warn of.
+        setMaxListeners(0, signal);
+        signal.addEventListener("abort", onAbort, { once: true });
+      }
       this.#waiting.add(waiting);
     });
   }
