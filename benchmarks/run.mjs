@@ -90,7 +90,7 @@ const settings = {
   startupRounds: quick ? 1 : 3,
   fits: options.fits === undefined ? (quick ? 1 : 5) : whole(options.fits, "fits", 100),
   recipe: {
-    epochs: 2,
+    epochs: 3,
     batchSize: 64,
     learningRate: 0.005,
     schedule: "one-cycle (PyTorch's OneCycleLR defaults, momenta left alone)",

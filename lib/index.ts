@@ -19,12 +19,7 @@ export * as syntheticDigits from "./data/synthetic-digits.js";
 export { ERRORS, type ErrorCode, type ErrorName, isLeNet5Error, LeNet5Error } from "./errors.js";
 export { exportModelArchive, type ModelArchiveOptions } from "./export/model-archive.js";
 export { exportOnnx } from "./export/onnx.js";
-export {
-  exportSafetensors,
-  readSafetensors,
-  type SafetensorsContents,
-  safetensorsBytes,
-} from "./export/safetensors.js";
+export { exportSafetensors } from "./export/safetensors.js";
 export type { EpochEvent, FitEvent, FitOptions, LabelledImages, ProgressEvent } from "./lenet5/fit-options.js";
 export type { ImageFileInput, ImageInput, PixelInput } from "./lenet5/pixels.js";
 export type { StateDict } from "./lenet5/state-dict.js";
@@ -37,6 +32,7 @@ export {
   type StateDictOptions,
 } from "./lenet5.js";
 export { devices, getNumThreads, instructionSets, libtorchVersion, setNumThreads } from "./runtime.js";
+export { readSafetensors, type SafetensorsContents, safetensorsBytes } from "./safetensors/format.js";
 export { emitTypes } from "./script-module/emit-types.js";
 export { formatInspection } from "./script-module/format-inspection.js";
 export type {

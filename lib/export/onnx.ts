@@ -10,7 +10,7 @@ import { METADATA_NAME, type ModelMetadata, readMetadata, writeMetadata } from "
 import { joinParameters, parameterShapes, type StateDict } from "../lenet5/state-dict.js";
 import type { Tensor } from "../tensor.js";
 import { packageVersion } from "../version.js";
-import { checkExport, type ExportableModel } from "./exportable-model.js";
+import { checkExport, type ExportableModel, requireSameTensors } from "./exportable-model.js";
 import {
   ATTRIBUTE_TYPE,
   decodeOnnx,
@@ -23,7 +23,6 @@ import {
   type OnnxTensor,
   type OnnxValueInfo,
 } from "./onnx-schema.js";
-import { requireSameTensors } from "./safetensors.js";
 
 /** Opset 17 is read by ONNX Runtime from 1.12 on; IR version 8 belongs to it. */
 const OPSET = 17;

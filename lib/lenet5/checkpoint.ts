@@ -8,9 +8,9 @@ import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { crc32 } from "node:zlib";
 import { expectedButGot, LeNet5Error } from "../errors.js";
-import { readSafetensors, safetensorsBytes } from "../export/safetensors.js";
 import { writeFileAtomically } from "../files.js";
 import type { NativeFitRequest, NativeTrainingState } from "../native.js";
+import { readSafetensors, safetensorsBytes } from "../safetensors/format.js";
 import type { Tensor } from "../tensor.js";
 import { joinParameters, type StateDict, splitParameters } from "./state-dict.js";
 

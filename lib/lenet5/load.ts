@@ -1,9 +1,10 @@
 // Reading a model file: which format it is, its weights and what it says of itself.
-import { stateDictFromSafetensors } from "../export/safetensors.js";
+
 import { readModelBytes } from "../model-bytes.js";
 import { native, nativeCall } from "../native.js";
 import { checkTorchScriptArchive } from "../torchscript-archive.js";
 import { METADATA_NAME, type ModelMetadata, readMetadata } from "./metadata.js";
+import { stateDictFromSafetensors } from "./safetensors.js";
 import { joinParameters, type StateDict } from "./state-dict.js";
 
 /** A LeNet-5 file has a quarter of a megabyte for ten classes and 4 MB for 10,000; what is far above is something else. */

@@ -3,7 +3,8 @@ import { readFileSync } from "node:fs";
 import { copyFile } from "node:fs/promises";
 import path from "node:path";
 import type { ExportableModel } from "../../lib/export/exportable-model.js";
-import { readSafetensors, stateDictFromSafetensors } from "../../lib/export/safetensors.js";
+import { stateDictFromSafetensors } from "../../lib/lenet5/safetensors.js";
+import { readSafetensors } from "../../lib/safetensors/format.js";
 
 const folder = path.join(import.meta.dirname, "..", "fixtures", "state-dicts");
 

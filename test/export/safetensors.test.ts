@@ -3,12 +3,9 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import {
-  exportSafetensors,
-  readSafetensors,
-  safetensorsBytes,
-  stateDictFromSafetensors,
-} from "../../lib/export/safetensors.js";
+import { exportSafetensors } from "../../lib/export/safetensors.js";
+import { stateDictFromSafetensors } from "../../lib/lenet5/safetensors.js";
+import { readSafetensors, safetensorsBytes } from "../../lib/safetensors/format.js";
 import { describeWithPython, python } from "../python.js";
 import { fixtureModel } from "./fixture-model.js";
 
