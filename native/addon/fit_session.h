@@ -15,14 +15,9 @@
 #include <thread>
 
 #include "../core/model.h"
+#include "fit_request.h"
 
 namespace lenet5::addon {
-
-struct FitRequest {
-  TrainOptions options;
-  std::shared_ptr<const ImageSet> train, validation;
-  TrainingState start;
-};
 
 // A run's thread and the flag that ends it. `halt` is for the JavaScript thread that started it.
 struct FitThread {
