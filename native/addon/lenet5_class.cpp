@@ -65,7 +65,7 @@ LeNet5Class::LeNet5Class(const Napi::CallbackInfo& info) : Napi::ObjectWrap<LeNe
         options.Get("device").As<Napi::String>().Utf8Value(), options.Get("engine").As<Napi::String>().Utf8Value(),
         options.Get("instructionSet").As<Napi::String>().Utf8Value(), std::move(parameters));
     placement_ = model_->placement();
-    Napi::MemoryManagement::AdjustExternalMemory(info.Env(), kExternalBytes);
+    weight_.emplace(info.Env(), kExternalBytes);
   });
 }
 
@@ -171,10 +171,10 @@ Napi::Value LeNet5Class::JS_verifyTorchScript(const Napi::CallbackInfo& info) {
   });
 }
 
-void LeNet5Class::JS_dispose(const Napi::CallbackInfo& info) {
+void LeNet5Class::JS_dispose(const Napi::CallbackInfo&) {
   if (run_) run_->stop.store(true);
-  if (model_) Napi::MemoryManagement::AdjustExternalMemory(info.Env(), -kExternalBytes);
   model_.reset();
+  weight_.reset();
 }
 
 }  // namespace lenet5::addon

@@ -5,8 +5,10 @@
 #include <napi.h>
 
 #include <memory>
+#include <optional>
 
 #include "../core/model.h"
+#include "external_memory.h"
 #include "fit_session.h"
 
 namespace lenet5::addon {
@@ -38,6 +40,7 @@ class LeNet5Class : public Napi::ObjectWrap<LeNet5Class> {
   std::shared_ptr<Model> model() const;
 
   std::shared_ptr<Model> model_;
+  std::optional<ExternalMemory> weight_;
   Placement placement_{10};
   std::shared_ptr<FitThread> run_;
 };
