@@ -39,6 +39,9 @@ struct Images {
   int64_t count;
 };
 
+// False where any of the values is NaN or infinite.
+bool all_finite(const float* values, int64_t count);
+
 // Packed, immutable weights for inference. `run` may be called from several threads at once.
 class Forward {
  public:
