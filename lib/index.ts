@@ -21,16 +21,10 @@ export { exportModelArchive, type ModelArchiveOptions } from "./export/model-arc
 export { exportOnnx } from "./export/onnx.js";
 export { exportSafetensors } from "./export/safetensors.js";
 export type { EpochEvent, FitEvent, FitOptions, LabelledImages, ProgressEvent } from "./lenet5/fit-options.js";
+export type { DeviceOptions, LeNet5Options, StateDictOptions } from "./lenet5/model-options.js";
 export type { ImageFileInput, ImageInput, PixelInput } from "./lenet5/pixels.js";
 export type { StateDict } from "./lenet5/state-dict.js";
-export {
-  type DeviceOptions,
-  type Evaluation,
-  LeNet5,
-  type LeNet5Options,
-  type Prediction,
-  type StateDictOptions,
-} from "./lenet5.js";
+export { type Evaluation, LeNet5, type Prediction } from "./lenet5.js";
 export { devices, getNumThreads, instructionSets, libtorchVersion, setNumThreads } from "./runtime.js";
 export { readSafetensors, type SafetensorsContents, safetensorsBytes } from "./safetensors/format.js";
 export { emitTypes } from "./script-module/emit-types.js";

@@ -1,5 +1,4 @@
 // The model: LeNet-5 with its weights, its class names and its normalisation; trains, evaluates, predicts, saves.
-import { randomInt } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { type Dataset, type Normalization, normalizationOfPixels } from "./data/dataset.js";
 import { expected, expectedButGot, LeNet5Error } from "./errors.js";
@@ -10,6 +9,14 @@ import { haltAtExit, needNotHaltAtExit } from "./lenet5/exit-guard.js";
 import { type FitEvent, type FitOptions, fitRequest, imageSet, type LabelledImages } from "./lenet5/fit-options.js";
 import { readModel } from "./lenet5/load.js";
 import { defaultClassNames, METADATA_NAME, MNIST_NORMALIZATION, writeMetadata } from "./lenet5/metadata.js";
+import {
+  DEVICE_OPTIONS,
+  type DeviceOptions,
+  type LeNet5Options,
+  modelOptions,
+  STATE_DICT_OPTIONS,
+  type StateDictOptions,
+} from "./lenet5/model-options.js";
 import { type ImageInput, type PixelInput, type Pixels, readPixels, toPixels } from "./lenet5/pixels.js";
 import { PredictionBatcher } from "./lenet5/prediction-batcher.js";
 import { joinParameters, type StateDict, splitParameters } from "./lenet5/state-dict.js";
@@ -22,36 +29,8 @@ import {
   nativeCall,
   nativeCallSync,
 } from "./native.js";
-import { checkOptionNames, finiteNumber, oneOf, wholeNumber } from "./options.js";
+import { checkOptionNames, wholeNumber } from "./options.js";
 import type { Tensor } from "./tensor.js";
-
-/** Where a model computes. */
-export interface DeviceOptions {
-  /** `auto` takes CUDA where it is there; an explicit `cuda` or `cuda:N` that is not there is an error. @defaultValue "auto" */
-  device?: "auto" | "cpu" | "cuda" | `cuda:${number}`;
-  /**
-   * `fused` are this package's own kernels (CPU only), `libtorch` the reference they are held to; `auto` takes the
-   * fused ones on the CPU. @defaultValue "auto"
-   */
-  engine?: "auto" | "fused" | "libtorch";
-  /** Instruction set of the fused engine, for comparisons; see `instructionSets()`. @defaultValue "auto", the fastest */
-  instructionSet?: "auto" | "baseline" | "avx2" | "avx512";
-}
-
-/** Options of `new LeNet5`. */
-export interface LeNet5Options extends DeviceOptions {
-  /** Number of classes, 1 to 10,000. @defaultValue 10 */
-  numClasses?: number;
-  /** Seed of the initial weights (as PyTorch initialises them after `torch.manual_seed(seed)`) and, unless `fit` is given another, of the shuffling. @defaultValue a random one */
-  seed?: number;
-  /** One name a class. @defaultValue those of the first training set, else "0", "1", … */
-  classNames?: readonly string[];
-  /** Mean and standard deviation of the pixels in units of 0..1. @defaultValue computed from the first training set (0.1307 and 0.3081 for MNIST) */
-  normalization?: Normalization;
-}
-
-/** Options of `LeNet5.fromStateDict`. */
-export type StateDictOptions = DeviceOptions & Pick<LeNet5Options, "classNames" | "normalization" | "seed">;
 
 /** What `predict` gives. */
 export interface Prediction {
@@ -79,10 +58,6 @@ export interface Evaluation {
   confusion: number[][];
 }
 
-const DEVICE_OPTIONS = ["device", "engine", "instructionSet"] as const;
-const STATE_DICT_OPTIONS = [...DEVICE_OPTIONS, "classNames", "normalization", "seed"] as const;
-const MODEL_OPTIONS = [...STATE_DICT_OPTIONS, "numClasses"] as const;
-
 /** Passed by the static makers instead of a seed. */
 const WEIGHTS = Symbol("weights");
 
@@ -106,18 +81,11 @@ export class LeNet5 {
 
   constructor(options: LeNet5Options = {}) {
     const weights = (options as { [WEIGHTS]?: Float32Array })[WEIGHTS];
-    checkOptionNames(options, MODEL_OPTIONS, "new LeNet5");
-
-    const { numClasses = 10, seed = randomInt(2 ** 31), classNames, normalization } = options;
-    const { device = "auto", engine = "auto", instructionSet = "auto" } = options;
-
-    this.numClasses = wholeNumber(numClasses, "numClasses", 1, 10_000);
-    this.seed = wholeNumber(seed, "seed", 0);
-    checkDevice(device);
-    oneOf(engine, "engine", ["auto", "fused", "libtorch"]);
-    oneOf(instructionSet, "instructionSet", ["auto", "baseline", "avx2", "avx512"]);
-    this.#classNames = checkClassNames(classNames, numClasses);
-    this.#normalization = checkNormalization(normalization);
+    const { numClasses, seed, classNames, normalization, device, engine, instructionSet } = modelOptions(options);
+    this.numClasses = numClasses;
+    this.seed = seed;
+    this.#classNames = classNames;
+    this.#normalization = normalization;
 
     this.#native = nativeCallSync(() => {
       const { LeNet5: Native } = native();
@@ -452,34 +420,4 @@ export class LeNet5 {
 
 function aborted(signal: AbortSignal): LeNet5Error {
   return new LeNet5Error("ABORTED", "The training was aborted", { cause: signal.reason });
-}
-
-function checkDevice(device: unknown): void {
-  if (typeof device !== "string" || !/^(auto|cpu|cuda|cuda:\d{1,3})$/.test(device)) {
-    throw expected("INVALID_OPTION", '"auto", "cpu", "cuda" or "cuda:N"', "device", device);
-  }
-}
-
-function checkClassNames(classNames: unknown, numClasses: number): readonly string[] | undefined {
-  if (classNames === undefined) return undefined;
-  if (
-    !Array.isArray(classNames) ||
-    classNames.length !== numClasses ||
-    !classNames.every((name) => typeof name === "string")
-  ) {
-    throw expected("INVALID_OPTION", `${numClasses} strings`, "classNames", classNames);
-  }
-  return [...classNames];
-}
-
-function checkNormalization(normalization: unknown): Normalization | undefined {
-  if (normalization === undefined) return undefined;
-  if (typeof normalization !== "object" || normalization === null) {
-    throw expected("INVALID_OPTION", "an object with mean and std", "normalization", normalization);
-  }
-  const { mean, std } = normalization as Partial<Normalization>;
-  return {
-    mean: finiteNumber(mean, "normalization.mean", "that is finite", () => true),
-    std: finiteNumber(std, "normalization.std", "above 0", (value) => value > 0),
-  };
 }
