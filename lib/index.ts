@@ -17,16 +17,16 @@ export { mnist } from "./data/mnist.js";
 export type { NamedDataset, NamedDatasetOptions } from "./data/named-dataset.js";
 export * as syntheticDigits from "./data/synthetic-digits.js";
 export { ERRORS, type ErrorCode, type ErrorName, isLeNet5Error, LeNet5Error } from "./errors.js";
+export { exportSafetensors } from "./export/export-safetensors.js";
 export { exportModelArchive, type ModelArchiveOptions } from "./export/model-archive.js";
 export { exportOnnx } from "./export/onnx.js";
-export { exportSafetensors } from "./export/safetensors.js";
+export { readSafetensors, type SafetensorsContents, safetensorsBytes } from "./formats/safetensors.js";
 export type { EpochEvent, FitEvent, FitOptions, LabelledImages, ProgressEvent } from "./lenet5/fit-options.js";
 export type { DeviceOptions, LeNet5Options, StateDictOptions } from "./lenet5/model-options.js";
 export type { ImageFileInput, ImageInput, PixelInput } from "./lenet5/pixels.js";
 export type { StateDict } from "./lenet5/state-dict.js";
 export { type Evaluation, LeNet5, type Prediction } from "./lenet5.js";
 export { devices, getNumThreads, instructionSets, libtorchVersion, setNumThreads } from "./runtime.js";
-export { readSafetensors, type SafetensorsContents, safetensorsBytes } from "./safetensors/format.js";
 export { emitTypes } from "./script-module/emit-types.js";
 export { formatInspection } from "./script-module/format-inspection.js";
 export type {

@@ -1,6 +1,7 @@
 // Anyone's TorchScript module: load, look into, call.
 import { expected, expectedButGot, type LeNet5Error } from "./errors.js";
-import { readModelBytes } from "./model-bytes.js";
+import { readModelBytes } from "./formats/model-bytes.js";
+import { checkTorchScriptArchive } from "./formats/torchscript-archive.js";
 import { type NativeScriptModule, native, nativeCall, nativeCallSync } from "./native.js";
 import { checkOptionNames, oneOf, wholeNumber } from "./options.js";
 import { BoundedQueue } from "./queue.js";
@@ -9,7 +10,6 @@ import type { ModuleInspection } from "./script-module/inspection.js";
 import { type TensorHandle, wrapTensor } from "./script-module/tensor-handle.js";
 import { ArgumentEncoder, type ScriptInput, type ScriptValue } from "./script-module/values.js";
 import type { Tensor } from "./tensor.js";
-import { checkTorchScriptArchive } from "./torchscript-archive.js";
 
 /** Options of {@link ScriptModule.load}. */
 export interface ScriptModuleOptions {

@@ -1,6 +1,6 @@
 // What a command writes and where: results on stdout, everything else on stderr, `--json` one object at the end of stdout.
 import { Presets, SingleBar } from "cli-progress";
-import Table from "cli-table3";
+import { textTable } from "../text-table.js";
 
 /** Milliseconds between two progress lines where stderr is no terminal. */
 const PLAIN_INTERVAL = 5_000;
@@ -99,13 +99,7 @@ export function colours(): boolean {
 
 /** A table for people: the first column flush left, the others right. */
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const built = new Table({
-    head: [...head],
-    colAligns: head.map((_, i) => (i === 0 ? "left" : "right")),
-    style: { head: colours() ? ["bold"] : [], border: colours() ? ["grey"] : [], compact: true },
-  });
-  for (const row of rows) built.push([...row]);
-  return built.toString();
+  return textTable(rows, { head, colours: colours() });
 }
 
 /** `0.98912` → `98.91 %`. */

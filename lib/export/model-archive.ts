@@ -9,8 +9,8 @@ import { ZipFile } from "yazl";
 import { packageRoot } from "#package-root";
 import { expected, expectedButGot } from "../errors.js";
 import { writeFileAtomically } from "../files.js";
+import { checkZip, readZipEntry } from "../formats/zip-check.js";
 import { checkOptionNames } from "../options.js";
-import { checkZip, readZipEntry } from "../zip-check.js";
 import { checkExport, type ExportableModel } from "./exportable-model.js";
 
 /** Options of {@link exportModelArchive}. */

@@ -9,8 +9,8 @@ import { join } from "node:path";
 import { crc32 } from "node:zlib";
 import { expectedButGot, LeNet5Error } from "../errors.js";
 import { writeFileAtomically } from "../files.js";
+import { readSafetensors, safetensorsBytes } from "../formats/safetensors.js";
 import type { NativeFitRequest, NativeTrainingState } from "../native.js";
-import { readSafetensors, safetensorsBytes } from "../safetensors/format.js";
 import type { Tensor } from "../tensor.js";
 import { joinParameters, type StateDict, splitParameters } from "./state-dict.js";
 

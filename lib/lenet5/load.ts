@@ -1,11 +1,11 @@
 // Reading a model file: which format it is, its weights and what it says of itself.
 
-import { readModelBytes } from "../model-bytes.js";
+import { readModelBytes } from "../formats/model-bytes.js";
+import { checkTorchScriptArchive } from "../formats/torchscript-archive.js";
 import { native, nativeCall } from "../native.js";
-import { checkTorchScriptArchive } from "../torchscript-archive.js";
 import { METADATA_NAME, type ModelMetadata, readMetadata } from "./metadata.js";
-import { stateDictFromSafetensors } from "./safetensors.js";
 import { joinParameters, type StateDict } from "./state-dict.js";
+import { stateDictFromSafetensors } from "./state-dict-from-safetensors.js";
 
 /** A LeNet-5 file has a quarter of a megabyte for ten classes and 4 MB for 10,000; what is far above is something else. */
 const LARGEST_FILE = 64 * 1024 * 1024;

@@ -1,4 +1,5 @@
 // A module's inspection as text for people: what `lenet5 inspect FILE` prints.
+import { textTable } from "../text-table.js";
 import type { ModuleInspection, ScriptAttribute, ScriptTensorInfo } from "./inspection.js";
 
 /** Formats an inspection: a heading, then methods, parameters, buffers, attributes and extra files, one a line. */
@@ -26,14 +27,7 @@ function section(title: string, lines: readonly string[]): string {
 }
 
 function table(rows: readonly (readonly string[])[]): string[] {
-  const columns = Math.max(0, ...rows.map((row) => row.length));
-  const widths = Array.from({ length: columns }, (_, i) => Math.max(...rows.map((row) => row[i]?.length ?? 0)));
-  return rows.map((row) =>
-    row
-      .map((cell, i) => cell.padEnd(widths[i]!))
-      .join("  ")
-      .trimEnd(),
-  );
+  return rows.length === 0 ? [] : textTable(rows, { align: "left", border: false }).split("\n");
 }
 
 function tensorRow({ name, shape, dtype }: ScriptTensorInfo): string[] {

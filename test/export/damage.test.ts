@@ -5,8 +5,8 @@ import path from "node:path";
 import { expect, it } from "vitest";
 import { Random } from "../../lib/data/random.js";
 import { onnxBytes, readOnnx } from "../../lib/export/onnx.js";
-import { stateDictFromSafetensors } from "../../lib/lenet5/safetensors.js";
-import { checkTorchScriptArchive } from "../../lib/torchscript-archive.js";
+import { checkTorchScriptArchive } from "../../lib/formats/torchscript-archive.js";
+import { stateDictFromSafetensors } from "../../lib/lenet5/state-dict-from-safetensors.js";
 import { mutate } from "../mutate.mjs";
 import { fixtureModel } from "./fixture-model.js";
 

@@ -3,8 +3,8 @@ import { readFileSync } from "node:fs";
 import { copyFile } from "node:fs/promises";
 import path from "node:path";
 import type { ExportableModel } from "../../lib/export/exportable-model.js";
-import { stateDictFromSafetensors } from "../../lib/lenet5/safetensors.js";
-import { readSafetensors } from "../../lib/safetensors/format.js";
+import { readSafetensors } from "../../lib/formats/safetensors.js";
+import { stateDictFromSafetensors } from "../../lib/lenet5/state-dict-from-safetensors.js";
 
 const folder = path.join(import.meta.dirname, "..", "fixtures", "state-dicts");
 

@@ -7,7 +7,7 @@ import sharp from "sharp";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { decodeDigit } from "../../lib/data/image.js";
 import { exportModelArchive } from "../../lib/export/model-archive.js";
-import { checkZip, readZipEntry } from "../../lib/zip-check.js";
+import { checkZip, readZipEntry } from "../../lib/formats/zip-check.js";
 import { describeWithPython, python, pythonPath } from "../python.js";
 import { fixtureModel } from "./fixture-model.js";
 

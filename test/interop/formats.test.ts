@@ -5,8 +5,8 @@ import path from "node:path";
 import Table from "cli-table3";
 import * as ort from "onnxruntime-node";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { safetensorsBytes } from "../../lib/formats/safetensors.js";
 import { type Dataset, decodeDigit, exportOnnx, exportSafetensors, LeNet5 } from "../../lib/index.js";
-import { safetensorsBytes } from "../../lib/safetensors/format.js";
 import { describeWithPython, python } from "../python.js";
 import { tenDigits, trainedModel } from "./trained-model.js";
 

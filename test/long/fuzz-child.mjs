@@ -8,8 +8,8 @@ import { readFileSync, writeSync } from "node:fs";
 import { buffer as collect } from "node:stream/consumers";
 import { Random } from "../../dist/esm/data/random.js";
 import { readOnnx } from "../../dist/esm/export/onnx.js";
+import { checkZip, readZipEntry } from "../../dist/esm/formats/zip-check.js";
 import { LeNet5, ScriptModule } from "../../dist/esm/index.js";
-import { checkZip, readZipEntry } from "../../dist/esm/zip-check.js";
 import { mutate } from "../mutate.mjs";
 
 const [kind, file, seed, first, last] = process.argv.slice(2);

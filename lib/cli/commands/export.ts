@@ -23,7 +23,7 @@ const WRITERS = {
   torchscript: (model, { output }) => model.save(output),
   onnx: async (model, { output }) => (await import("../../export/onnx.js")).exportOnnx(model, output),
   safetensors: async (model, { output }) =>
-    (await import("../../export/safetensors.js")).exportSafetensors(model, output),
+    (await import("../../export/export-safetensors.js")).exportSafetensors(model, output),
   mar: async (model, { output, modelName, modelVersion }) => {
     const { exportModelArchive } = await import("../../export/model-archive.js");
     await exportModelArchive(model, output, {

@@ -1,7 +1,7 @@
 // LeNet-5's parameters out of a safetensors file, this package's own or PyTorch's.
 import { expected } from "../errors.js";
-import { readSafetensors } from "../safetensors/format.js";
-import { bfloat16ToFloat32, float16ToFloat32 } from "../safetensors/half.js";
+import { bfloat16ToFloat32, float16ToFloat32 } from "../formats/half.js";
+import { readSafetensors } from "../formats/safetensors.js";
 import type { Tensor } from "../tensor.js";
 import { METADATA_NAME, type ModelMetadata, readMetadata } from "./metadata.js";
 import { joinParameters, type StateDict, splitParameters } from "./state-dict.js";

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { bfloat16ToFloat32, float16ToFloat32 } from "../../lib/safetensors/half.js";
+import { bfloat16ToFloat32, float16ToFloat32 } from "../../lib/formats/half.js";
 
 it("converts every kind of float16 exactly", () => {
   const patterns = [0x0000, 0x8000, 0x0001, 0x03ff, 0x0400, 0x3c00, 0xc000, 0x3555, 0x7bff, 0x7c00, 0xfc00, 0x7e00];

@@ -10,7 +10,7 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { crc32, createInflateRaw } from "node:zlib";
 import { type Entry, fromBufferPromise, validateFileName, type ZipFile } from "yauzl";
-import { expectedButGot, type LeNet5Error } from "./errors.js";
+import { expectedButGot, type LeNet5Error } from "../errors.js";
 
 /** Limits of {@link checkZip}. */
 export interface ZipLimits {

@@ -1,7 +1,7 @@
 // A model file's bytes, from its path or from whoever has them already.
 import { constants } from "node:buffer";
 import { open } from "node:fs/promises";
-import { expected, expectedButGot, LeNet5Error } from "./errors.js";
+import { expected, expectedButGot, LeNet5Error } from "../errors.js";
 
 /** A single read of Linux transfers at most 2 GiB. */
 const LARGEST_READ = 1024 * 1024 * 1024;

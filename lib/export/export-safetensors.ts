@@ -1,9 +1,9 @@
 // LeNet-5 out to safetensors.
 import { readFile } from "node:fs/promises";
 import { writeFileAtomically } from "../files.js";
+import { safetensorsBytes } from "../formats/safetensors.js";
 import { METADATA_NAME, writeMetadata } from "../lenet5/metadata.js";
-import { stateDictFromSafetensors } from "../lenet5/safetensors.js";
-import { safetensorsBytes } from "../safetensors/format.js";
+import { stateDictFromSafetensors } from "../lenet5/state-dict-from-safetensors.js";
 import { checkExport, type ExportableModel, requireSameTensors } from "./exportable-model.js";
 
 /**

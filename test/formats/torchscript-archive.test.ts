@@ -5,9 +5,9 @@ import { buffer as collect } from "node:stream/consumers";
 import { crc32 } from "node:zlib";
 import { describe, expect, it } from "vitest";
 import { ZipFile } from "yazl";
-import { checkTorchScriptArchive } from "../lib/torchscript-archive.js";
+import { checkTorchScriptArchive } from "../../lib/formats/torchscript-archive.js";
 
-const fixtures = path.join(import.meta.dirname, "fixtures", "state-dicts");
+const fixtures = path.join(import.meta.dirname, "..", "fixtures", "state-dicts");
 const torchScript = readFileSync(path.join(fixtures, "lenet5.torchscript.pt"));
 
 /** The smallest set of entries that passes as an archive. */

@@ -1,6 +1,6 @@
 // What must hold of a TorchScript file before libtorch sees it: a whole zip file with the entries of an archive.
 // It does not make a file trustworthy: TorchScript is code, and a file from a stranger is code from a stranger.
-import { expectedButGot, isLeNet5Error, type LeNet5Error } from "./errors.js";
+import { expectedButGot, isLeNet5Error, type LeNet5Error } from "../errors.js";
 import { checkZip, readZipEntry, type ZipEntry } from "./zip-check.js";
 
 /** Most bytes that an archive's deflated entries (code and its debug tables) may inflate to together: 256 MiB. */
