@@ -1,5 +1,6 @@
 // Every error of the package: one table of stable codes, each with the HTTP status a server answers it with.
 // Native code names the same codes; test/errors.test.ts holds the two together.
+import { brand, isBranded, isNativeError } from "./is.js";
 
 /** The table of errors: code without its `LENET5_` prefix → HTTP status and what it means. */
 export const ERRORS = {
@@ -55,6 +56,9 @@ export type ErrorCode = `LENET5_${ErrorName}`;
 
 /** An error of this package: `code` is stable and `status` is the HTTP status a server would answer with. */
 export class LeNet5Error extends Error {
+  static {
+    brand(LeNet5Error, "LeNet5Error");
+  }
   /** Stable code, one of the table in `ERRORS`. */
   readonly code: ErrorCode;
   /** HTTP status that fits the error. */
@@ -80,9 +84,20 @@ export function describe(value: unknown): string {
   if (typeof value === "number" || typeof value === "bigint" || typeof value === "boolean") return String(value);
   if (Array.isArray(value))
     return value.length <= 8 ? `[${value.map(describeItem).join(", ")}]` : `an array of ${value.length}`;
-  if (ArrayBuffer.isView(value)) return `a ${value.constructor.name} of ${value.byteLength} bytes`;
+  if (ArrayBuffer.isView(value)) return `a ${classOf(value)} of ${value.byteLength} bytes`;
   if (typeof value === "function") return "a function";
-  return `a ${(value as object).constructor?.name ?? "object"}`;
+  if (typeof value === "symbol") return "a symbol";
+  return `a ${classOf(value)}`;
+}
+
+/** The name of an object's class. An object may say of itself what it likes, so that even asking may throw. */
+function classOf(value: object): string {
+  try {
+    const name: unknown = value.constructor.name;
+    return typeof name === "string" && name !== "" ? name.slice(0, 80) : "object";
+  } catch {
+    return "object";
+  }
 }
 
 /** An array inside an array only by its length: arrays may hold themselves. */
@@ -102,5 +117,7 @@ export function expectedButGot(name: ErrorName, what: string, where: string, rec
 
 /** True for any error with a code of this package, also one from the other module format or from native code. */
 export function isLeNet5Error(error: unknown): error is LeNet5Error {
-  return error instanceof Error && String((error as { code?: unknown }).code).startsWith("LENET5_");
+  if (isBranded(error, "LeNet5Error")) return true;
+  const code = isNativeError(error) ? (error as { code?: unknown }).code : undefined;
+  return typeof code === "string" && code.startsWith("LENET5_");
 }

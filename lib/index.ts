@@ -13,6 +13,7 @@ export { fashionMnist } from "./data/fashion-mnist.js";
 export * as idx from "./data/idx.js";
 export { type DecodeDigitsOptions, decodeDigit, decodeDigits } from "./data/image.js";
 export * as imageFolder from "./data/image-folder.js";
+export type { BlobLike, Bytes, EncodedImage, ImageDataLike, ImageSource } from "./data/image-source.js";
 export { mnist } from "./data/mnist.js";
 export type { NamedDataset, NamedDatasetOptions } from "./data/named-dataset.js";
 export * as syntheticDigits from "./data/synthetic-digits.js";

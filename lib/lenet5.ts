@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import { type Dataset, type Normalization, normalizationOfPixels } from "./data/dataset.js";
 import { expected, expectedButGot, LeNet5Error } from "./errors.js";
 import { writeFileAtomically } from "./files.js";
+import { brand, isFloat32Array } from "./is.js";
 import { readCheckpoint, runSettings, writeCheckpoint } from "./lenet5/checkpoint.js";
 import { EventQueue } from "./lenet5/event-queue.js";
 import { haltAtExit, needNotHaltAtExit } from "./lenet5/exit-guard.js";
@@ -17,7 +18,7 @@ import {
   STATE_DICT_OPTIONS,
   type StateDictOptions,
 } from "./lenet5/model-options.js";
-import { type ImageInput, type PixelInput, type Pixels, readPixels, toPixels } from "./lenet5/pixels.js";
+import { decodeImages, type ImageInput, type PixelInput, type Pixels, takeImages, toPixels } from "./lenet5/pixels.js";
 import { PredictionBatcher } from "./lenet5/prediction-batcher.js";
 import { joinParameters, type StateDict, splitParameters } from "./lenet5/state-dict.js";
 import {
@@ -29,7 +30,7 @@ import {
   nativeCall,
   nativeCallSync,
 } from "./native.js";
-import { checkOptionNames, wholeNumber } from "./options.js";
+import { checkOptionNames, readOptions, wholeNumber } from "./options.js";
 import type { Tensor } from "./tensor.js";
 
 /** What `predict` gives. */
@@ -68,6 +69,9 @@ const WEIGHTS = Symbol("weights");
  * @throws LENET5_UNKNOWN_OPTION, LENET5_INVALID_OPTION, LENET5_DEVICE_UNAVAILABLE, LENET5_ENGINE_UNAVAILABLE
  */
 export class LeNet5 {
+  static {
+    brand(LeNet5, "LeNet5");
+  }
   readonly #native: NativeLeNet5;
   readonly #batcher: PredictionBatcher;
   /** Number of classes. */
@@ -80,7 +84,7 @@ export class LeNet5 {
   #disposed = false;
 
   constructor(options: LeNet5Options = {}) {
-    const weights = (options as { [WEIGHTS]?: Float32Array })[WEIGHTS];
+    const weights = (options as { [WEIGHTS]?: Float32Array } | null)?.[WEIGHTS];
     const { numClasses, seed, classNames, normalization, device, engine, instructionSet } = modelOptions(options);
     this.numClasses = numClasses;
     this.seed = seed;
@@ -269,7 +273,9 @@ export class LeNet5 {
    */
   async predict(images: ImageInput): Promise<Prediction> {
     this.#checkUsable();
-    const pixels = await readPixels(images);
+    const taken = takeImages(images);
+    // No await before the batcher copies pixels: the caller may write into them as soon as this call returns.
+    const pixels = Array.isArray(taken) ? await decodeImages(taken, undefined) : taken;
     this.#checkUsable();
     if (pixels.count === 0) return this.#prediction(new Float32Array(0), new Int32Array(0));
     const { output, labels } = await nativeCall(this.#batcher.predict(pixels, false));
@@ -284,16 +290,18 @@ export class LeNet5 {
    */
   predictSync(images: PixelInput, options: { output?: Float32Array } = {}): Prediction {
     this.#checkUsable();
+    const { output } = readOptions(options, ["output"], "predictSync");
     const pixels = toPixels(images);
     const labels = new Int32Array(pixels.count);
-    const probabilities = this.#runSync(pixels, options.output, labels, false);
+    const probabilities = this.#runSync(pixels, output, labels, false);
     return this.#prediction(probabilities, labels);
   }
 
   /** Log-probabilities `[N, numClasses]`, as the exported module's `forward` returns them. Throws as `predict` does. */
   async forward(images: ImageInput): Promise<Tensor<"float32">> {
     this.#checkUsable();
-    const pixels = await readPixels(images);
+    const taken = takeImages(images);
+    const pixels = Array.isArray(taken) ? await decodeImages(taken, undefined) : taken;
     this.#checkUsable();
     const shape = [pixels.count, this.numClasses];
     if (pixels.count === 0) return { data: new Float32Array(0), shape, dtype: "float32" };
@@ -304,8 +312,9 @@ export class LeNet5 {
   /** The synchronous twin of `forward`, for raw pixels; `output` as in `predictSync`. */
   forwardSync(images: PixelInput, options: { output?: Float32Array } = {}): Tensor<"float32"> {
     this.#checkUsable();
+    const { output } = readOptions(options, ["output"], "forwardSync");
     const pixels = toPixels(images);
-    const data = this.#runSync(pixels, options.output, undefined, true);
+    const data = this.#runSync(pixels, output, undefined, true);
     return { data, shape: [pixels.count, this.numClasses], dtype: "float32" };
   }
 
@@ -316,7 +325,7 @@ export class LeNet5 {
     log: boolean,
   ): Float32Array {
     const length = pixels.count * this.numClasses;
-    if (given !== undefined && !(given instanceof Float32Array && given.length >= length)) {
+    if (given !== undefined && !(isFloat32Array(given) && given.length >= length)) {
       throw expected("INVALID_SHAPE", `a Float32Array of at least ${length} elements`, "output", given);
     }
     const output = given ?? new Float32Array(length);

@@ -1,6 +1,7 @@
 // The one file that loads the addon, and the addon's TypeScript interface. Values in, values out: whatever comes here has
 // been checked by the facade, and errors leave as LeNet5Error with the caller's stack.
 import { ERRORS, type ErrorName, LeNet5Error } from "./errors.js";
+import { isBranded } from "./is.js";
 import { loadAddon } from "./libtorch/load-addon.js";
 import type { EncodedTensor, EncodedValue } from "./script-module/encoding.js";
 import type { ModuleInspection } from "./script-module/inspection.js";
@@ -171,9 +172,9 @@ export function native(): NativeAddon {
 /** Turns an error of the addon into a {@link LeNet5Error} that carries the stack of the JavaScript caller. */
 export function fromNative(error: unknown): unknown {
   const { code, message, detail } = error as { code?: unknown; message?: unknown; detail?: unknown };
-  if (error instanceof LeNet5Error || typeof code !== "string" || !code.startsWith("LENET5_")) return error;
+  if (isBranded(error, "LeNet5Error") || typeof code !== "string" || !code.startsWith("LENET5_")) return error;
   const name = code.slice("LENET5_".length);
-  const known = name in ERRORS ? (name as ErrorName) : "NATIVE_FAILURE";
+  const known = Object.hasOwn(ERRORS, name) ? (name as ErrorName) : "NATIVE_FAILURE";
   const converted = new LeNet5Error(known, String(message), { cause: error });
   if (detail !== undefined) Object.defineProperty(converted, "detail", { value: detail, enumerable: false });
   return converted;

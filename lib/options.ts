@@ -1,5 +1,6 @@
 // Checks of option objects, with one message shape; used wherever the public API takes options.
 import { expected, LeNet5Error } from "./errors.js";
+import { isAbortSignal } from "./is.js";
 
 /**
  * Refuses names that are not known, so that a slip ("batchsize") is not silently ignored.
@@ -17,6 +18,44 @@ export function checkOptionNames(options: object, known: readonly string[], wher
       `Expected one of the options ${known.join(", ")} for ${where} but received "${name}"${near ? ` (did you mean "${near}"?)` : ""}`,
     );
   }
+}
+
+/**
+ * Reads an object of options: names that are not known are refused, and each value is read once, so that what is checked
+ * is what is used, whatever getters the object has. Options that are `undefined` count as left out.
+ * @throws LENET5_UNKNOWN_OPTION, LENET5_INVALID_ARGUMENT
+ */
+export function readOptions<T extends object>(
+  options: T | undefined,
+  known: readonly (keyof T & string)[],
+  where: string,
+): T {
+  if (options === undefined) return {} as T;
+  checkOptionNames(options, known, where);
+  const read: Partial<T> = {};
+  for (const name of known) {
+    const value = options[name];
+    if (value !== undefined) read[name] = value;
+  }
+  return read as T;
+}
+
+/** True or false. @throws LENET5_INVALID_OPTION */
+export function trueOrFalse(value: unknown, where: string): boolean {
+  if (typeof value !== "boolean") throw expected("INVALID_OPTION", "true or false", where, value);
+  return value;
+}
+
+/** A function that is called back, or none. @throws LENET5_INVALID_OPTION */
+export function optionalFunction<T>(value: T, where: string): T {
+  if (value !== undefined && typeof value !== "function") throw expected("INVALID_OPTION", "a function", where, value);
+  return value;
+}
+
+/** An `AbortSignal`, or none. @throws LENET5_INVALID_OPTION */
+export function optionalSignal(value: unknown, where = "signal"): AbortSignal | undefined {
+  if (value !== undefined && !isAbortSignal(value)) throw expected("INVALID_OPTION", "an AbortSignal", where, value);
+  return value;
 }
 
 /** A whole number in a range. @throws LENET5_INVALID_OPTION */

@@ -2,6 +2,7 @@
 import { expected, expectedButGot, type LeNet5Error } from "./errors.js";
 import { readModelBytes } from "./formats/model-bytes.js";
 import { checkTorchScriptArchive } from "./formats/torchscript-archive.js";
+import { isAbortSignal } from "./is.js";
 import { type NativeScriptModule, native, nativeCall, nativeCallSync } from "./native.js";
 import { checkOptionNames, oneOf, wholeNumber } from "./options.js";
 import { BoundedQueue } from "./queue.js";
@@ -126,7 +127,7 @@ export class ScriptModule {
     if (typeof method !== "string") throw expected("INVALID_ARGUMENT", "a method's name", "method", method);
     if (!Array.isArray(args)) throw expected("INVALID_ARGUMENT", "an array of arguments", "args", args);
     const { signal, keep = false } = options;
-    if (signal !== undefined && !(signal instanceof AbortSignal)) {
+    if (signal !== undefined && !isAbortSignal(signal)) {
       throw expected("INVALID_OPTION", "an AbortSignal", "signal", signal);
     }
     const bigIntegers = oneOf(options.integers ?? "number", "integers", ["number", "bigint"]) === "bigint";

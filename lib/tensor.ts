@@ -1,5 +1,6 @@
-// Tensors as the package's API takes and gives them: a typed array, a shape, an element type. Imports errors only.
+// Tensors as the package's API takes and gives them: a typed array, a shape, an element type. Imports errors and is only.
 import { expected, expectedButGot } from "./errors.js";
+import { isObject, own, typedArrayName } from "./is.js";
 
 /** Element types, by PyTorch's names. */
 export type DType =
@@ -85,15 +86,29 @@ export function elementCount(shape: readonly number[], where = "shape"): number 
 }
 
 /**
+ * Reads a tensor that a caller handed over, each of its parts once: what was checked is what is used. The elements are
+ * not copied, the shape is.
+ * @throws LENET5_INVALID_ARGUMENT, LENET5_INVALID_DTYPE, LENET5_INVALID_SHAPE
+ */
+export function readTensor(tensor: unknown, where: string): Tensor {
+  if (!isObject(tensor)) throw expected("INVALID_ARGUMENT", "a tensor { data, shape, dtype }", where, tensor);
+  const { data, shape, dtype } = tensor;
+  const read = { data, shape: Array.isArray(shape) ? Array.from(shape) : shape, dtype } as Tensor;
+  checkTensor(read, where);
+  return read;
+}
+
+/**
  * Checks a tensor's length × shape × dtype against one another.
  * @throws LENET5_INVALID_DTYPE, LENET5_INVALID_SHAPE
  */
 export function checkTensor(tensor: Tensor, where = "tensor"): void {
-  const Expected = ARRAY_OF[tensor.dtype];
+  if (!isObject(tensor)) throw expected("INVALID_ARGUMENT", "a tensor { data, shape, dtype }", where, tensor);
+  const Expected = own(ARRAY_OF, tensor.dtype);
   if (Expected === undefined) {
     throw expected("INVALID_DTYPE", `one of ${Object.keys(ARRAY_OF).join(", ")}`, `${where}.dtype`, tensor.dtype);
   }
-  if (!(tensor.data instanceof Expected)) {
+  if (typedArrayName(tensor.data) !== Expected.name) {
     throw expected("INVALID_DTYPE", `a ${Expected.name} (${tensor.dtype})`, `${where}.data`, tensor.data);
   }
   if (!Array.isArray(tensor.shape)) throw expected("INVALID_SHAPE", "an array", `${where}.shape`, tensor.shape);

@@ -1,4 +1,4 @@
-// Sets up and runs every test: the static checks, then vitest. The last line adds them all up.
+// Sets up and runs every test: the static checks, then vitest, then the core under Jest. The last line adds them all up.
 //
 //   node scripts/test.mjs [--long] [--also-libtorch DIR]
 //
@@ -76,6 +76,20 @@ async function vitest(name, { filters = [], env = {}, node = process.execPath } 
   return { passed: numPassedTests, failed, skipped: numPendingTests + numTodoTests };
 }
 
+/** Runs the package's core under Jest, whose realms have typed arrays and errors of their own. */
+async function jest() {
+  console.error("\njest: the core");
+  const results = join(root, "build", "test-results-jest.json");
+  rmSync(results, { force: true });
+  const [node, script] = tool("jest", "bin", "jest.js");
+  const config = join(root, "test", "jest", "jest.config.cjs");
+  const args = [script, "--config", config, "--json", `--outputFile=${results}`];
+  const status = await runLogged(node, args, { log: results.replace(/json$/, "log"), show: true, allowFailure: true });
+  if (!existsSync(results)) return { passed: 0, failed: 1, skipped: 0 };
+  const { numPassedTests, numFailedTests, numPendingTests } = JSON.parse(readFileSync(results, "utf8"));
+  return { passed: numPassedTests, failed: numFailedTests || (status === 0 ? 0 : 1), skipped: numPendingTests };
+}
+
 /** Builds the addon for another libtorch, beside the usual one, and runs tests on it. */
 async function onOtherLibtorch(folder, filters) {
   const output = join(root, "build", `other-${hashOf([], [resolve(folder)]).slice(0, 8)}`);
@@ -108,7 +122,7 @@ await main(async () => {
   const { values } = parseArgs({ options: { long: { type: "boolean" }, "also-libtorch": { type: "string" } } });
   const other = values["also-libtorch"];
   await setup();
-  const parts = [await staticChecks(), await vitest("all")];
+  const parts = [await staticChecks(), await vitest("all"), await jest()];
   if (other) parts.push(await onOtherLibtorch(other, NATIVE_TESTS));
   if (values.long) parts.push(...(await longTests()));
   const sum = (key) => parts.reduce((total, part) => total + part[key], 0);

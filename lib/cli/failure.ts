@@ -1,6 +1,7 @@
 // How a command ends when it fails: one line on stderr, with `--json` one object on stdout, and an exit status.
 import { CommanderError } from "commander";
 import { type ErrorName, expected, isLeNet5Error, LeNet5Error } from "../errors.js";
+import { isNativeError } from "../is.js";
 
 /** Exit status of a command that could not do its work. */
 export const FAILED = 1;
@@ -30,7 +31,7 @@ export function failureOf(thrown: unknown): Failure | undefined {
     if (thrown.exitCode === 0) return undefined;
     return { ...fromCommander(thrown), status: USAGE };
   }
-  const message = thrown instanceof Error ? thrown.message : String(thrown);
+  const message = isNativeError(thrown) ? thrown.message : String(thrown);
   if (!isLeNet5Error(thrown)) return { code: "LENET5_NATIVE_FAILURE", message: oneLine(message), status: FAILED };
   const status = thrown.code === "LENET5_ABORTED" ? INTERRUPTED : thrown instanceof UsageError ? USAGE : FAILED;
   return { code: thrown.code, message: oneLine(message), status };
@@ -42,7 +43,7 @@ export function reportFailure(thrown: unknown, json: boolean, result: object = {
   if (failure === undefined) return 0;
   const { code, message, status } = failure;
   process.stderr.write(`lenet5: ${message} (${code})\n`);
-  if (process.env.LENET5_DEBUG && thrown instanceof Error) process.stderr.write(`${thrown.stack}\n`);
+  if (process.env.LENET5_DEBUG && isNativeError(thrown)) process.stderr.write(`${thrown.stack}\n`);
   if (json) process.stdout.write(`${JSON.stringify({ ...result, error: { code, message } })}\n`);
   return status;
 }

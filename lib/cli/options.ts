@@ -1,7 +1,7 @@
 // Options that several commands share, and the readers of their values. Each value has one check, that of lib/options.ts,
 // and one message shape; a default can come from the environment (`--batch-size` ← `LENET5_BATCH_SIZE`).
 import { type Command, Option } from "commander";
-import { LeNet5Error } from "../errors.js";
+import { isLeNet5Error } from "../errors.js";
 import { finiteNumber, oneOf, wholeNumber } from "../options.js";
 import { UsageError, usageError } from "./failure.js";
 
@@ -10,7 +10,7 @@ function asUsage<T>(check: () => T): T {
   try {
     return check();
   } catch (error) {
-    if (!(error instanceof LeNet5Error)) throw error;
+    if (!isLeNet5Error(error)) throw error;
     throw new UsageError(
       error.code.slice("LENET5_".length) as ConstructorParameters<typeof UsageError>[0],
       error.message,

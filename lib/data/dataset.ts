@@ -1,5 +1,6 @@
 // What every source of images comes down to: all pixels in one Uint8Array, all labels in one Int32Array.
 import { expected, expectedButGot, LeNet5Error } from "../errors.js";
+import { isInt32Array, isUint8Array } from "../is.js";
 import { Random } from "./random.js";
 
 /** Side of every image of the package, in pixels. */
@@ -51,8 +52,8 @@ export interface Normalization {
 export function checkDataset(dataset: unknown, where = "dataset"): asserts dataset is Dataset {
   if (typeof dataset !== "object" || dataset === null) throw expected("INVALID_ARGUMENT", "a Dataset", where, dataset);
   const { images, labels, count, height, width, classNames } = dataset as Partial<Dataset>;
-  if (!(images instanceof Uint8Array)) throw expected("INVALID_ARGUMENT", "a Uint8Array", `${where}.images`, images);
-  if (!(labels instanceof Int32Array)) throw expected("INVALID_ARGUMENT", "an Int32Array", `${where}.labels`, labels);
+  if (!isUint8Array(images)) throw expected("INVALID_ARGUMENT", "a Uint8Array", `${where}.images`, images);
+  if (!isInt32Array(labels)) throw expected("INVALID_ARGUMENT", "an Int32Array", `${where}.labels`, labels);
   if (!Array.isArray(classNames) || classNames.length === 0 || classNames.some((name) => typeof name !== "string")) {
     throw expected("INVALID_ARGUMENT", "an array of at least one string", `${where}.classNames`, classNames);
   }

@@ -8,6 +8,7 @@ import { createHash } from "node:crypto";
 import { type FileHandle, mkdir, open, rename, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { LeNet5Error } from "../errors.js";
+import { isNativeError } from "../is.js";
 
 /** State of a download. */
 export interface DownloadProgress {
@@ -231,6 +232,6 @@ async function sizeOf(path: string): Promise<number> {
 /** An error in a few words; fetch hides the telling one in `cause`. */
 function reasonOf(error: unknown): string {
   const { message, cause } = error as Error;
-  const inner = cause instanceof Error ? cause.message || (cause as { code?: string }).code : undefined;
+  const inner = isNativeError(cause) ? cause.message || (cause as { code?: string }).code : undefined;
   return inner ? `${message} (${inner})` : message;
 }

@@ -9,8 +9,9 @@ import { open, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { constants, gunzip, gunzipSync, gzip } from "node:zlib";
-import { expected, expectedButGot, LeNet5Error } from "../errors.js";
+import { expected, expectedButGot, isLeNet5Error, LeNet5Error } from "../errors.js";
 import { writeFileAtomically } from "../files.js";
+import { isUint8Array } from "../is.js";
 import { checkOptionNames } from "../options.js";
 import { checkDataset, checkLabels, type Dataset, DIGIT_NAMES, SIDE } from "./dataset.js";
 
@@ -67,7 +68,7 @@ export async function read(source: string | Uint8Array): Promise<IdxArray> {
  */
 export async function readWhole(source: string | Uint8Array): Promise<{ array: IdxArray; bytes: Uint8Array }> {
   const where = typeof source === "string" ? source : "IDX data";
-  if (typeof source !== "string" && !(source instanceof Uint8Array)) {
+  if (typeof source !== "string" && !isUint8Array(source)) {
     throw expected("INVALID_ARGUMENT", "a path or a Buffer", "IDX data", source);
   }
   const contents = typeof source === "string" ? await readPath(source) : source;
@@ -186,7 +187,7 @@ async function readPath(path: string): Promise<Uint8Array> {
     if (!found.isFile()) throw expectedButGot("DATA_NOT_FOUND", "an IDX file", path, "a folder");
     size = found.size;
   } catch (error) {
-    if (error instanceof LeNet5Error) throw error;
+    if (isLeNet5Error(error)) throw error;
     throw new LeNet5Error(
       "DATA_NOT_FOUND",
       `Expected an IDX file for ${path} but received ${(error as Error).message}`,

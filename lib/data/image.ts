@@ -8,15 +8,19 @@ import { open } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import sharp from "sharp";
 import { expected, expectedButGot, isLeNet5Error, LeNet5Error } from "../errors.js";
+import { optionalFunction, optionalSignal, readOptions, wholeNumber } from "../options.js";
 import { PIXELS, SIDE } from "./dataset.js";
 import { throwIfAborted } from "./download.js";
+import {
+  type BlobLike,
+  bytesOf,
+  type ImageSource,
+  MAX_IMAGE_PIXELS,
+  type TakenImage,
+  takeImage,
+} from "./image-source.js";
 import { BOX, placeByMass } from "./mass-centring.js";
 
-/** An image file: its path, or its contents. */
-export type ImageSource = string | Uint8Array;
-
-/** Most pixels an image may declare: 100 million. A small file that declares more is a decompression bomb. */
-const MAX_PIXELS = 100_000_000;
 /** Most bytes an image file may have: 256 MiB. */
 const MAX_FILE_BYTES = 2 ** 28;
 /** Larger images are first reduced to this side: 50 pixels for each of the twenty that are wanted. */
@@ -35,22 +39,29 @@ const LIGHT_BORDER = 0.75;
  * like this already: a PNG of an MNIST image gives that image, byte for byte (inverted, should its ground be light).
  * A blank image gives zeroes.
  *
- * @param source - path or contents, in any format that sharp reads (PNG, JPEG, WebP, GIF, AVIF, TIFF, SVG); the first
- *   frame of an animation; up to 100 million pixels
+ * @param source - path, `file:` or `data:` URL, contents, `Blob` or canvas pixels, in any format that sharp reads (PNG,
+ *   JPEG, WebP, GIF, AVIF, TIFF, SVG); the first frame of an animation; up to 100 million pixels. `{ pixels }` with 784
+ *   bytes, and bare ones without an image's signature, are such pixels already. Copied before the call returns
  * @returns 784 pixels 0..255, row-major, 0 = background
  * @throws LENET5_DATA_NOT_FOUND when the path does not exist; LENET5_IMAGE_UNREADABLE, naming the file, when it is no
- *   image, is damaged or too large; LENET5_INVALID_ARGUMENT for anything but a path or bytes
+ *   image, is damaged or too large; LENET5_INVALID_ARGUMENT for anything else, and for 784 bytes that begin as an image
+ *   file; LENET5_INVALID_SHAPE
  */
 export async function decodeDigit(source: ImageSource): Promise<Uint8Array> {
-  const name = typeof source === "string" ? source : "the image";
-  const grey = await decodeGrey(source, name);
+  return await decodeTaken(takeImage(source));
+}
+
+/** {@link decodeDigit}, once the source has been taken. */
+async function decodeTaken(image: TakenImage): Promise<Uint8Array> {
+  if (image.kind === "pixels") return image.pixels;
+  const grey = await decodeGrey(image);
   if (grey.width === SIDE && grey.height === SIDE) return mendPolarity(grey);
   return await fitIntoField(grey);
 }
 
 /** Options of {@link decodeDigits}. */
 export interface DecodeDigitsOptions {
-  /** Images decoded at the same time. @defaultValue the number of processors, at most 8 */
+  /** Images decoded at the same time, 1 to 1,024. @defaultValue the number of processors, at most 8 */
   concurrency?: number;
   /** Called after each image with the number done and the number of all. */
   onProgress?: (done: number, total: number) => void;
@@ -64,13 +75,27 @@ export interface DecodeDigitsOptions {
  * Decodes many image files, a few at a time, as {@link decodeDigit} does.
  *
  * @returns `sources.length`·784 pixels
- * @throws what {@link decodeDigit} throws; LENET5_ABORTED
+ * @throws what {@link decodeDigit} throws; LENET5_UNKNOWN_OPTION, LENET5_INVALID_OPTION, LENET5_ABORTED
  */
 export async function decodeDigits(
   sources: readonly ImageSource[],
   options: DecodeDigitsOptions = {},
 ): Promise<Uint8Array> {
-  const { onProgress, onUnreadable, signal } = options;
+  const read = readOptions(options, ["concurrency", "onProgress", "onUnreadable", "signal"], "decodeDigits");
+  if (!Array.isArray(sources)) throw expected("INVALID_ARGUMENT", "an array of images", "decodeDigits", sources);
+  if (read.concurrency !== undefined) wholeNumber(read.concurrency, "concurrency", 1, 1024);
+  optionalFunction(read.onProgress, "onProgress");
+  optionalFunction(read.onUnreadable, "onUnreadable");
+  optionalSignal(read.signal);
+  return await decodeAll(
+    Array.from(sources as readonly unknown[], (source, i) => takeImage(source, `sources[${i}]`)),
+    read,
+  );
+}
+
+/** {@link decodeDigits}, once sources and options have been taken. */
+export async function decodeAll(sources: readonly TakenImage[], options: DecodeDigitsOptions): Promise<Uint8Array> {
+  const { onProgress, onUnreadable, signal, concurrency = Math.min(availableParallelism(), 8) } = options;
   const images = new Uint8Array(sources.length * PIXELS);
   let next = 0;
   let done = 0;
@@ -80,7 +105,7 @@ export async function decodeDigits(
       throwIfAborted(signal);
       const index = next++;
       try {
-        images.set(await decodeDigit(sources[index]!), index * PIXELS);
+        images.set(await decodeTaken(sources[index]!), index * PIXELS);
       } catch (error) {
         if (!isLeNet5Error(error) || onUnreadable === undefined) throw error;
         onUnreadable(error, index);
@@ -88,8 +113,9 @@ export async function decodeDigits(
       done++;
       onProgress?.(done, sources.length);
     }
+    throwIfAborted(signal);
   };
-  const workers = Math.max(1, Math.min(options.concurrency ?? Math.min(availableParallelism(), 8), sources.length));
+  const workers = Math.max(1, Math.min(concurrency, sources.length));
   const guarded = () =>
     work().catch((error: unknown) => {
       failed = true;
@@ -106,10 +132,13 @@ interface Grey {
 }
 
 /** Decodes, reduces to the working size, and brings colour and transparency down to one grey byte a pixel. */
-async function decodeGrey(source: ImageSource, name: string): Promise<Grey> {
-  const contents = await contentsOf(source, name);
+async function decodeGrey(image: Exclude<TakenImage, { kind: "pixels" }>): Promise<Grey> {
+  const { name } = image;
+  const contents = image.kind === "colours" ? image.data : await contentsOf(image);
+  const raw =
+    image.kind === "colours" ? { raw: { width: image.width, height: image.height, channels: 4 as const } } : {};
   try {
-    const { data, info } = await sharp(contents, { limitInputPixels: MAX_PIXELS, failOn: "error" })
+    const { data, info } = await sharp(contents, { limitInputPixels: MAX_IMAGE_PIXELS, failOn: "error", ...raw })
       .autoOrient()
       .resize({ width: WORKING_SIDE, height: WORKING_SIDE, fit: "inside", withoutEnlargement: true })
       .toColourspace("srgb")
@@ -128,15 +157,13 @@ async function decodeGrey(source: ImageSource, name: string): Promise<Grey> {
 }
 
 /** The file's bytes. sharp gets contents and no path: it would remember a path's pixels when the file has changed. */
-async function contentsOf(source: ImageSource, name: string): Promise<Uint8Array> {
-  if (source instanceof Uint8Array) {
-    if (source.length === 0) throw expectedButGot("IMAGE_UNREADABLE", "a whole image", name, "no bytes");
-    return source;
-  }
-  if (typeof source !== "string") throw expected("INVALID_ARGUMENT", "a path or a Buffer", "an image", source);
+async function contentsOf(image: Exclude<TakenImage, { kind: "pixels" | "colours" }>): Promise<Uint8Array> {
+  const { name } = image;
+  if (image.kind === "contents") return image.bytes;
+  if (image.kind === "blob") return await contentsOfBlob(image.blob, name);
   let problem: LeNet5Error | undefined;
   try {
-    const file = await open(source, "r");
+    const file = await open(image.path, "r");
     try {
       const found = await file.stat();
       if (!found.isFile()) problem = expectedButGot("IMAGE_UNREADABLE", "an image file", name, "something else");
@@ -154,6 +181,22 @@ async function contentsOf(source: ImageSource, name: string): Promise<Uint8Array
     throw new LeNet5Error(missing ? "DATA_NOT_FOUND" : "IMAGE_UNREADABLE", message, { cause: error });
   }
   throw problem;
+}
+
+async function contentsOfBlob(blob: BlobLike, name: string): Promise<Uint8Array> {
+  if (!(blob.size <= MAX_FILE_BYTES)) {
+    throw expectedButGot("IMAGE_UNREADABLE", `at most ${MAX_FILE_BYTES} bytes`, name, `${blob.size} bytes`);
+  }
+  let bytes: Uint8Array | undefined;
+  try {
+    bytes = bytesOf(await blob.arrayBuffer());
+  } catch (error) {
+    throw new LeNet5Error("IMAGE_UNREADABLE", `Expected a Blob that can be read for ${name} but received ${error}`, {
+      cause: error,
+    });
+  }
+  if (!bytes?.length) throw expectedButGot("IMAGE_UNREADABLE", "a whole image", name, "no bytes");
+  return bytes;
 }
 
 /** Luma of each pixel; where all channels agree it is exactly their value. */

@@ -6,6 +6,7 @@
 import { readFile } from "node:fs/promises";
 import { expectedButGot } from "../errors.js";
 import { writeFileAtomically } from "../files.js";
+import { isUint8Array } from "../is.js";
 import { METADATA_NAME, type ModelMetadata, readMetadata, writeMetadata } from "../lenet5/metadata.js";
 import { joinParameters, parameterShapes, type StateDict } from "../lenet5/state-dict.js";
 import type { Tensor } from "../tensor.js";
@@ -195,7 +196,7 @@ function floatValue(name: string, dim: OnnxDimension[]): OnnxValueInfo {
 function readFloats(tensor: OnnxTensor, where: string): Tensor<"float32"> {
   const { name, dims, dataType, rawData } = tensor;
   const declared = dims.reduce((product, length) => product * length, 4);
-  if (dataType !== ELEMENT_TYPE.float || !(rawData instanceof Uint8Array) || rawData.length !== declared) {
+  if (dataType !== ELEMENT_TYPE.float || !isUint8Array(rawData) || rawData.length !== declared) {
     throw expectedButGot(
       "MODEL_CORRUPT",
       "float32 values that fill their shape",

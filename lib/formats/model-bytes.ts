@@ -1,7 +1,8 @@
 // A model file's bytes, from its path or from whoever has them already.
 import { constants } from "node:buffer";
 import { open } from "node:fs/promises";
-import { expected, expectedButGot, LeNet5Error } from "../errors.js";
+import { expected, expectedButGot, isLeNet5Error, LeNet5Error } from "../errors.js";
+import { isUint8Array } from "../is.js";
 
 /** A single read of Linux transfers at most 2 GiB. */
 const LARGEST_READ = 1024 * 1024 * 1024;
@@ -18,7 +19,7 @@ export async function readModelBytes(
   api: string,
   largest: number = constants.MAX_LENGTH,
 ): Promise<Uint8Array> {
-  if (source instanceof Uint8Array) {
+  if (isUint8Array(source)) {
     if (source.length > largest) throw tooLarge("the model", source.length, largest);
     return Uint8Array.from(source);
   }
@@ -42,7 +43,7 @@ export async function readModelBytes(
       await file.close();
     }
   } catch (cause) {
-    if (cause instanceof LeNet5Error) throw cause;
+    if (isLeNet5Error(cause)) throw cause;
     throw new LeNet5Error(
       "MODEL_NOT_FOUND",
       `Expected a model file for ${source} but received ${(cause as Error).message}`,

@@ -1,6 +1,7 @@
 // What must hold of a TorchScript file before libtorch sees it: a whole zip file with the entries of an archive.
 // It does not make a file trustworthy: TorchScript is code, and a file from a stranger is code from a stranger.
 import { expectedButGot, isLeNet5Error, type LeNet5Error } from "../errors.js";
+import { imageFormatOf } from "./image-signature.js";
 import { checkZip, readZipEntry, type ZipEntry } from "./zip-check.js";
 
 /** Most bytes that an archive's deflated entries (code and its debug tables) may inflate to together: 256 MiB. */
@@ -68,8 +69,8 @@ export function describeContents(bytes: Uint8Array): string {
   const head = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, 512));
   const starts = (text: string): boolean => head.subarray(0, text.length).equals(Buffer.from(text, "latin1"));
   if (starts("PK")) return "a zip file";
-  if (starts("\x89PNG")) return "a PNG image";
-  if (starts("\xff\xd8\xff")) return "a JPEG image";
+  const image = imageFormatOf(bytes);
+  if (image !== undefined) return `a ${image} image`;
   if (starts("\x1f\x8b")) return "a gzip file";
   if (starts("\x89HDF")) return "an HDF5 file (Keras saves those)";
   if (head.length >= 10 && head[8] === 0x7b && head.readBigUInt64LE(0) + 8n <= BigInt(bytes.length))

@@ -1,6 +1,7 @@
 // The options of `fit`: their defaults, their checks, and the request that goes to the native trainer.
 import { checkLabels, type Dataset } from "../data/dataset.js";
 import { expected, expectedButGot } from "../errors.js";
+import { isAbortSignal, isInt32Array, isUint8Array } from "../is.js";
 import type { NativeFitRequest, NativeImageSet } from "../native.js";
 import { checkOptionNames, finiteNumber, oneOf, wholeNumber } from "../options.js";
 
@@ -147,7 +148,7 @@ export function fitRequest(
   oneOf(schedule, "schedule", ["constant", "one-cycle"]);
   wholeNumber(seed, "seed", 0);
   finiteNumber(progressInterval, "progressInterval", "of at least 0", (value) => value >= 0);
-  if (signal !== undefined && !(signal instanceof AbortSignal))
+  if (signal !== undefined && !isAbortSignal(signal))
     throw expected("INVALID_OPTION", "an AbortSignal", "signal", signal);
   if (typeof resume !== "boolean") throw expected("INVALID_OPTION", "true or false", "resume", resume);
   if (checkpointDirectory !== undefined && (typeof checkpointDirectory !== "string" || checkpointDirectory === "")) {
@@ -186,8 +187,8 @@ export function fitRequest(
 export function imageSet(data: LabelledImages, numClasses: number, where: string): NativeImageSet {
   if (typeof data !== "object" || data === null) throw expected("INVALID_ARGUMENT", "images and labels", where, data);
   const { images, labels, height = 28 } = data;
-  if (!(images instanceof Uint8Array)) throw expected("INVALID_DTYPE", "a Uint8Array", `${where}.images`, images);
-  if (!(labels instanceof Int32Array) && !(labels instanceof Uint8Array)) {
+  if (!isUint8Array(images)) throw expected("INVALID_DTYPE", "a Uint8Array", `${where}.images`, images);
+  if (!isInt32Array(labels) && !isUint8Array(labels)) {
     throw expected("INVALID_DTYPE", "an Int32Array or a Uint8Array", `${where}.labels`, labels);
   }
   if (height !== 28 && height !== 32) throw expected("INVALID_SHAPE", "28 or 32", `${where}.height`, height);
@@ -210,5 +211,5 @@ export function imageSet(data: LabelledImages, numClasses: number, where: string
     );
   }
   checkLabels(labels, numClasses, `${where}.labels`);
-  return { images, labels: labels instanceof Int32Array ? labels : Int32Array.from(labels), size: height };
+  return { images, labels: isInt32Array(labels) ? labels : Int32Array.from(labels), size: height };
 }

@@ -1,7 +1,8 @@
 // LeNet-5's parameters by name: the names, shapes and order of PyTorch's state dict, and the flat array that the native
 // side keeps them in.
 import { expected, expectedButGot } from "../errors.js";
-import { checkTensor, type Tensor } from "../tensor.js";
+import { isObject } from "../is.js";
+import { readTensor, type Tensor } from "../tensor.js";
 
 /** Parameters (or gradients) by name, row-major as PyTorch lays them out. */
 export type StateDict = Record<string, Tensor<"float32">>;
@@ -38,44 +39,45 @@ export function splitParameters(flat: Float32Array, numClasses: number): StateDi
 
 /**
  * Joins named tensors into the flat array; the class count is read off `output.weight`.
- * @throws LENET5_MODEL_MISMATCH when a name is missing, left over, or has another shape
+ * @throws LENET5_MODEL_MISMATCH when a name is missing, left over, or has another shape; LENET5_INVALID_ARGUMENT,
+ * LENET5_INVALID_SHAPE, LENET5_INVALID_DTYPE for what is no tensor of float32
  */
 export function joinParameters(state: StateDict, where: string): { flat: Float32Array; numClasses: number } {
-  const numClasses = state["output.weight"]?.shape[0] ?? 10;
-  const shapes = parameterShapes(numClasses);
-  for (const name of Object.keys(state)) {
-    if (!shapes.some(([known]) => known === name)) {
-      throw expectedButGot("MODEL_MISMATCH", "LeNet-5's parameters only", where, `a parameter named "${name}" as well`);
-    }
+  if (!isObject(state)) throw expected("INVALID_ARGUMENT", "parameters by name", where, state);
+  // Read once: what is checked here is what is copied below.
+  const given = new Map<string, unknown>(Object.entries(state));
+  const names = parameterShapes(0).map(([name]) => name);
+  for (const name of given.keys()) {
+    if (names.includes(name)) continue;
+    throw expectedButGot("MODEL_MISMATCH", "LeNet-5's parameters only", where, `a parameter named "${name}" as well`);
   }
+  const tensors = new Map(names.map((name) => [name, floatTensor(given, name, where)]));
+  const numClasses = tensors.get("output.weight")!.shape[0] ?? 0;
   if (numClasses < 1) throw expected("MODEL_MISMATCH", "at least one class", `${where}: output.weight`, numClasses);
+  const shapes = parameterShapes(numClasses);
   for (const [name, shape] of shapes) {
-    const tensor = state[name];
-    if (tensor === undefined) {
-      throw expectedButGot(
-        "MODEL_MISMATCH",
-        `a parameter named "${name}"`,
-        where,
-        `only ${Object.keys(state).join(", ") || "none"}`,
-      );
-    }
-    checkTensor(tensor, `${where}: ${name}`);
-    if (tensor.dtype !== "float32") throw expected("INVALID_DTYPE", "float32", `${where}: ${name}`, tensor.dtype);
-    if (tensor.shape.length !== shape.length || tensor.shape.some((length, i) => length !== shape[i])) {
-      throw expectedButGot(
-        "MODEL_MISMATCH",
-        `the shape [${shape.join(", ")}]`,
-        `${where}: ${name}`,
-        `[${tensor.shape.join(", ")}]`,
-      );
+    const found = tensors.get(name)!.shape;
+    if (found.length !== shape.length || found.some((length, i) => length !== shape[i])) {
+      const wanted = `the shape [${shape.join(", ")}]`;
+      throw expectedButGot("MODEL_MISMATCH", wanted, `${where}: ${name}`, `[${found.join(", ")}]`);
     }
   }
   // Only now is the class count known to be backed by that many weights.
   const flat = new Float32Array(shapes.reduce((sum, [, shape]) => sum + size(shape), 0));
   let offset = 0;
-  for (const [name] of shapes) {
-    flat.set(state[name]!.data, offset);
-    offset += state[name]!.data.length;
+  for (const { data } of tensors.values()) {
+    flat.set(data, offset);
+    offset += data.length;
   }
   return { flat, numClasses };
+}
+
+function floatTensor(given: ReadonlyMap<string, unknown>, name: string, where: string): Tensor<"float32"> {
+  if (!given.has(name)) {
+    const received = `only ${[...given.keys()].join(", ") || "none"}`;
+    throw expectedButGot("MODEL_MISMATCH", `a parameter named "${name}"`, where, received);
+  }
+  const tensor = readTensor(given.get(name), `${where}: ${name}`);
+  if (tensor.dtype !== "float32") throw expected("INVALID_DTYPE", "float32", `${where}: ${name}`, tensor.dtype);
+  return tensor as Tensor<"float32">;
 }

@@ -5,6 +5,7 @@ import { createRequire } from "node:module";
 import { dirname, join, resolve } from "node:path";
 import { packageRoot } from "#package-root";
 import { LeNet5Error } from "../errors.js";
+import { isNativeError } from "../is.js";
 import { findLibtorch, type LibtorchCandidate } from "./find.js";
 
 /** What a built core says about itself (`lenet5_core.json`, written by the build). */
@@ -108,5 +109,5 @@ export function loadAddon(): unknown {
 }
 
 function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  return isNativeError(error) ? error.message : String(error);
 }

@@ -6,7 +6,7 @@ import { basename, dirname, join } from "node:path";
 import { Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { type Entry, openPromise } from "yauzl";
-import { LeNet5Error } from "../errors.js";
+import { isLeNet5Error, LeNet5Error } from "../errors.js";
 import { throwIfAborted } from "./wheels.js";
 
 /** Libraries that only CUDA or Python need; libtorch.so and libtorch_global_deps only tie the others together. */
@@ -100,7 +100,7 @@ async function unpack(archive: string, target: string, place: Placement, signal:
     }
   } catch (cause) {
     throwIfAborted(signal);
-    if (cause instanceof LeNet5Error) throw cause;
+    if (isLeNet5Error(cause)) throw cause;
     throw failed(archive, (cause as Error).message, cause);
   } finally {
     zip.close();

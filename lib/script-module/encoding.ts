@@ -1,5 +1,5 @@
 // The form in which values cross to the addon; native/addon/js_value.h reads it.
-import { checkTensor, type Tensor } from "../tensor.js";
+import { readTensor, type Tensor } from "../tensor.js";
 
 /** A checked tensor; the addon copies its elements. */
 export interface EncodedTensor {
@@ -24,10 +24,7 @@ export type EncodedValue =
   | { kind: "handle"; handle: object };
 
 /** Checks and encodes a tensor. @throws LENET5_INVALID_SHAPE, LENET5_INVALID_DTYPE */
-export function encodeTensor(tensor: Tensor, where: string): EncodedTensor {
-  // Read once: what was checked is what is copied.
-  const { data, dtype } = tensor;
-  const shape = Array.isArray(tensor.shape) ? [...tensor.shape] : tensor.shape;
-  checkTensor({ data, shape, dtype } as Tensor, where);
+export function encodeTensor(tensor: unknown, where: string): EncodedTensor {
+  const { data, shape, dtype } = readTensor(tensor, where);
   return { kind: "tensor", data, shape: shape as number[], dtype };
 }

@@ -1,12 +1,14 @@
 // Tensors that stay in native memory: a result kept there goes into the next call without a copy.
 import { expected, expectedButGot } from "../errors.js";
+import { brand, isBranded } from "../is.js";
 import { type NativeTensor, native, nativeCall, nativeCallSync, type WrapTensor } from "../native.js";
 import { checkOptionNames } from "../options.js";
 import type { Tensor } from "../tensor.js";
 import { encodeTensor } from "./encoding.js";
 
 let wrap: WrapTensor;
-let unwrap: (handle: TensorHandle) => NativeTensor | undefined;
+/** Under this name every copy of this package finds the addon's object behind a handle of another copy. */
+const NATIVE = Symbol.for("lenet5-libtorch.nativeTensor");
 
 /**
  * A tensor in native memory, on a module's device. Comes from `run(…, { keep: true })` or {@link TensorHandle.from}, and
@@ -25,7 +27,12 @@ export class TensorHandle {
 
   static {
     wrap = (tensor, shape, dtype, device) => new TensorHandle(tensor, shape, dtype, device);
-    unwrap = (handle) => handle.#native;
+    brand(TensorHandle, "TensorHandle");
+    Object.defineProperty(TensorHandle.prototype, NATIVE, {
+      get(this: TensorHandle) {
+        return #native in this ? this.#native : undefined;
+      },
+    });
   }
 
   private constructor(tensor: NativeTensor, shape: readonly number[], dtype: string, device: string) {
@@ -45,7 +52,6 @@ export class TensorHandle {
     checkOptionNames(options, ["device"], "TensorHandle.from");
     const { device = "cpu" } = options;
     if (typeof device !== "string") throw expected("INVALID_OPTION", "a device's name", "device", device);
-    if (typeof tensor !== "object" || tensor === null) throw expected("INVALID_ARGUMENT", "a tensor", "tensor", tensor);
     const encoded = encodeTensor(tensor, "tensor");
     return (await nativeCall(nativeCallSync(() => native().createTensor(encoded, device, wrap)))) as TensorHandle;
   }
@@ -77,12 +83,17 @@ export class TensorHandle {
   }
 }
 
+/** True for a handle, this copy's or another's. */
+export function isTensorHandle(value: unknown): value is TensorHandle {
+  return isBranded(value, "TensorHandle");
+}
+
 /** What the addon calls for every tensor that stays there. */
 export const wrapTensor: WrapTensor = (tensor, shape, dtype, device) => wrap(tensor, shape, dtype, device);
 
 /** The addon's object behind a handle. @throws LENET5_DISPOSED */
 export function nativeTensorOf(handle: TensorHandle, where: string): NativeTensor {
-  const tensor = unwrap(handle);
+  const tensor = (handle as unknown as { [NATIVE]?: NativeTensor })[NATIVE];
   if (tensor === undefined) throw expectedButGot("DISPOSED", "a tensor that is still there", where, "a disposed one");
   return tensor;
 }

@@ -1,8 +1,9 @@
 // Values as TorchScript methods take and give them.
 import { expected, expectedButGot, type LeNet5Error } from "../errors.js";
+import { brand, isBranded, isMap } from "../is.js";
 import type { Tensor } from "../tensor.js";
 import { type EncodedValue, encodeTensor } from "./encoding.js";
-import { nativeTensorOf, TensorHandle } from "./tensor-handle.js";
+import { isTensorHandle, nativeTensorOf, type TensorHandle } from "./tensor-handle.js";
 
 /**
  * A result. int and float are numbers (ints beyond 2^53 are bigints; with `integers: "bigint"` every int is one), lists
@@ -40,6 +41,9 @@ export type ScriptInput =
 
 /** A number that is a float for certain; made by {@link float}. */
 export class FloatValue {
+  static {
+    brand(FloatValue, "FloatValue");
+  }
   /** The number. */
   readonly value: number;
   constructor(value: number) {
@@ -124,15 +128,22 @@ export class ArgumentEncoder {
         "more, a cycle perhaps",
       );
     }
-    if (input instanceof TensorHandle) return { kind: "handle", handle: nativeTensorOf(input, this.#where(path)) };
-    if (input instanceof FloatValue) return { kind: "float", value: input.value };
+    if (isTensorHandle(input)) return { kind: "handle", handle: nativeTensorOf(input, this.#where(path)) };
+    if (isBranded(input, "FloatValue"))
+      return { kind: "float", value: this.#number((input as FloatValue).value, path) };
     if (Array.isArray(input)) return this.#list(input, path, depth);
-    if (input instanceof Map) return this.#dictionary([...input.keys()], [...input.values()], path, depth);
+    if (isMap(input)) return this.#dictionary([...input.keys()], [...input.values()], path, depth);
     if ("data" in input && "shape" in input && "dtype" in input) {
       return encodeTensor(input as Tensor, this.#where(path));
     }
     if (!isPlain(input)) throw this.#notAValue(input, path);
     return this.#dictionary(Object.keys(input), Object.values(input), path, depth);
+  }
+
+  /** What lies in a {@link FloatValue}, which may be anybody's object that carries its mark. */
+  #number(value: unknown, path: Path): number {
+    if (typeof value !== "number") throw expected("SCRIPT_ARGUMENTS", "a number", this.#where(path), value);
+    return value;
   }
 
   #list(input: readonly unknown[], path: Path, depth: number): EncodedValue[] {

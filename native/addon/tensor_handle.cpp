@@ -26,6 +26,18 @@ struct Kept {
   std::unique_ptr<ExternalMemory> memory;
 };
 
+// Marks the externals that hold a Kept. Every copy of the package in a process finds them under one registered symbol,
+// so that anything may come in their place; another addon's external would be read as a Kept.
+constexpr napi_type_tag kept_tag{0x6c656e6574356c69, 0x746f7263684b6570};
+
+Kept* kept_of(const Napi::Value& handle) {
+  if (handle.IsExternal()) {
+    auto external = handle.As<Napi::External<Kept>>();
+    if (external.CheckTypeTag(&kept_tag)) return external.Data();
+  }
+  throw Error("INVALID_ARGUMENT", "Expected a tensor in native memory for a TensorHandle but received another value");
+}
+
 class CreateTask : public AsyncTask {
  public:
   CreateTask(Napi::Env env, at::Tensor tensor, std::string device, const Napi::Function& wrap)
@@ -72,22 +84,26 @@ Napi::Value JS_readTensor(const Napi::CallbackInfo& info) {
       info.Env(), [&]() -> Napi::Value { return AsyncTask::start(new ReadTask(info.Env(), tensor_of(info[0]))); });
 }
 
-void JS_disposeTensor(const Napi::CallbackInfo& info) {
-  Kept* kept = info[0].As<Napi::External<Kept>>().Data();
-  kept->tensor.reset();
-  kept->memory.reset();
+Napi::Value JS_disposeTensor(const Napi::CallbackInfo& info) {
+  return with_js_errors(info.Env(), [&]() -> Napi::Value {
+    Kept* kept = kept_of(info[0]);
+    kept->tensor.reset();
+    kept->memory.reset();
+    return info.Env().Undefined();
+  });
 }
 
 }  // namespace
 
 Napi::Value wrap_tensor(Napi::Env env, const at::Tensor& tensor, const Napi::Function& wrap) {
   auto handle = Napi::External<Kept>::New(env, new Kept(env, tensor), [](Napi::BasicEnv, Kept* kept) { delete kept; });
+  handle.TypeTag(&kept_tag);
   return wrap.Call({handle, shape_to_js(env, tensor.sizes()), Napi::String::New(env, dtype_name(tensor.scalar_type())),
                     Napi::String::New(env, tensor.device().str())});
 }
 
 at::Tensor tensor_of(const Napi::Value& handle) {
-  const at::Tensor& tensor = handle.As<Napi::External<Kept>>().Data()->tensor;
+  const at::Tensor& tensor = kept_of(handle)->tensor;
   if (!tensor.defined()) throw Error("DISPOSED", "Expected a tensor that is still there but received a disposed one");
   return tensor;
 }
