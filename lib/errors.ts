@@ -25,6 +25,7 @@ export const ERRORS = {
   CHECKPOINT_CORRUPT: { status: 400, meaning: "a checkpoint is not whole" },
   CHECKPOINT_MISMATCH: { status: 409, meaning: "a checkpoint belongs to a run with other settings" },
   FILE_BUSY: { status: 409, meaning: "another process is writing the same file" },
+  FILE_READ_FAILED: { status: 500, meaning: "a file or folder is there and could not be read" },
   FILE_WRITE_FAILED: { status: 507, meaning: "a file could not be written whole" },
   EXPORT_UNVERIFIED: { status: 500, meaning: "a written model did not give the same answers when read back" },
   DEVICE_UNAVAILABLE: { status: 503, meaning: "the device asked for is not there" },

@@ -6,8 +6,9 @@
 import { randomBytes } from "node:crypto";
 import { mkdir, open, readdir, rename, rm } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
-import lockfile from "proper-lockfile";
-import { expectedButGot, isLeNet5Error, LeNet5Error } from "./errors.js";
+import { type ErrorName, isLeNet5Error, LeNet5Error } from "./errors.js";
+import { isNativeError } from "./is.js";
+import { withLock } from "./lock.js";
 
 /** How {@link writeFileAtomically} behaves. */
 export interface AtomicWriteOptions {
@@ -28,32 +29,30 @@ export async function writeFileAtomically(
   const folder = dirname(target);
   const prefix = `.${basename(target)}.`;
   const temporary = join(folder, `${prefix}${process.pid}-${randomBytes(4).toString("hex")}.tmp`);
-  let release: (() => Promise<void>) | undefined;
   try {
     await mkdir(folder, { recursive: true });
-    release = await lock(target);
-    await sweep(folder, prefix);
-    const file = await open(temporary, "wx");
-    try {
-      await file.writeFile(contents);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await options.verify?.(temporary);
-    await rename(temporary, target);
+    await withLock(target, {}, async (held) => {
+      await sweep(folder, prefix);
+      try {
+        const file = await open(temporary, "wx");
+        try {
+          await file.writeFile(contents);
+          await file.sync();
+        } finally {
+          await file.close();
+        }
+        await options.verify?.(temporary);
+        // Whoever has taken the lock over is writing the same file by now.
+        held.throwIfAborted();
+        await rename(temporary, target);
+      } catch (error) {
+        await rm(temporary, { force: true }).catch(() => {});
+        throw error;
+      }
+    });
   } catch (error) {
-    await rm(temporary, { force: true }).catch(() => {});
     if (isLeNet5Error(error)) throw error;
-    throw new LeNet5Error(
-      "FILE_WRITE_FAILED",
-      `Expected a whole file for ${path} but received ${(error as Error).message}`,
-      {
-        cause: error,
-      },
-    );
-  } finally {
-    await release?.().catch(() => {});
+    throw writeFailure(error, path);
   }
 }
 
@@ -65,19 +64,25 @@ async function sweep(folder: string, prefix: string): Promise<void> {
   }
 }
 
-async function lock(target: string): Promise<() => Promise<void>> {
-  try {
-    // A writer that died leaves a lock that nobody refreshes; after `stale` milliseconds it no longer counts.
-    return await lockfile.lock(target, { realpath: false, stale: 10_000, retries: 0 });
-  } catch (error) {
-    if ((error as { code?: string }).code === "ELOCKED") {
-      throw expectedButGot(
-        "FILE_BUSY",
-        "a file that nobody else is writing",
-        target,
-        "one that another writer has locked",
-      );
-    }
-    throw error;
-  }
+/** Whether the operating system refused something: an error that names its call. */
+export function isSystemError(error: unknown): error is NodeJS.ErrnoException {
+  return isNativeError(error) && typeof (error as NodeJS.ErrnoException).syscall === "string";
+}
+
+/** The error of a file that could not be written. */
+export function writeFailure(cause: unknown, path: string): LeNet5Error {
+  const message = `Expected a whole file for ${path} but received ${(cause as Error).message}`;
+  return new LeNet5Error("FILE_WRITE_FAILED", message, { cause });
+}
+
+/**
+ * The error of a file that could not be read.
+ * @param missing - the error's name where there is no such file; where there is one, it is FILE_READ_FAILED
+ * @param what - what was looked for, for example "a model file"
+ */
+export function readFailure(cause: unknown, missing: ErrorName, what: string, path: string): LeNet5Error {
+  const { code, message } = cause as NodeJS.ErrnoException;
+  const isMissing = code === "ENOENT" || code === "ENOTDIR" || !isSystemError(cause);
+  const text = `Expected ${what} for ${path} but received ${message}`;
+  return new LeNet5Error(isMissing ? missing : "FILE_READ_FAILED", text, { cause });
 }

@@ -1,5 +1,5 @@
 // A bounded queue of asynchronous work: a few run at once, the rest wait in order, and what waits can be taken back.
-import { setMaxListeners } from "node:events";
+import { abortError, onAbort, throwIfAborted } from "./abort.js";
 import { LeNet5Error } from "./errors.js";
 
 /** Limits of a {@link BoundedQueue}. */
@@ -17,6 +17,9 @@ export interface TaskOptions {
   /** Called instead of the task where it never ran. */
   onDropped?: () => void;
 }
+
+/** What the error of a task says that was taken back in time. */
+const NOT_STARTED = "The call, which had not started yet,";
 
 interface Waiting {
   start: () => void;
@@ -51,7 +54,7 @@ export class BoundedQueue {
    */
   check(signal?: AbortSignal): void {
     if (this.#closed) throw this.#closed;
-    if (signal?.aborted) throw aborted(signal);
+    throwIfAborted(signal, NOT_STARTED);
     const { concurrency, capacity } = this.#options;
     if (this.#running < concurrency || this.#waiting.size < capacity) return;
     throw new LeNet5Error("QUEUE_FULL", `Expected at most ${capacity} waiting calls but received one more`);
@@ -87,7 +90,7 @@ export class BoundedQueue {
     return new Promise((resolve, reject) => {
       const leave = (): void => {
         this.#waiting.delete(waiting);
-        signal?.removeEventListener("abort", onAbort);
+        off();
       };
       const waiting: Waiting = {
         start: () => {
@@ -100,12 +103,7 @@ export class BoundedQueue {
           reject(error);
         },
       };
-      const onAbort = (): void => waiting.fail(aborted(signal!));
-      if (signal !== undefined) {
-        // As many listeners as calls that wait with this signal, and each is taken off again: no leak to warn of.
-        setMaxListeners(0, signal);
-        signal.addEventListener("abort", onAbort, { once: true });
-      }
+      const off = onAbort(signal, () => waiting.fail(abortError(signal!, NOT_STARTED)));
       this.#waiting.add(waiting);
     });
   }
@@ -115,8 +113,4 @@ export class BoundedQueue {
     const [first] = this.#waiting;
     first?.start();
   }
-}
-
-function aborted(signal: AbortSignal): LeNet5Error {
-  return new LeNet5Error("ABORTED", "The call was aborted before it started", { cause: signal.reason });
 }

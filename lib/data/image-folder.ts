@@ -2,10 +2,10 @@
 import { readdir, stat } from "node:fs/promises";
 import { extname, join, resolve } from "node:path";
 import sharp from "sharp";
+import { throwIfAborted } from "../abort.js";
 import { expectedButGot, LeNet5Error } from "../errors.js";
 import { checkOptionNames, oneOf, wholeNumber } from "../options.js";
 import { type Dataset, type DatasetPair, PIXELS, SIDE, splitDataset } from "./dataset.js";
-import { throwIfAborted } from "./download.js";
 import { decodeDigits } from "./image.js";
 
 /** Options of {@link load}. */

@@ -7,10 +7,10 @@
 import { open } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import sharp from "sharp";
+import { throwIfAborted } from "../abort.js";
 import { expected, expectedButGot, isLeNet5Error, LeNet5Error } from "../errors.js";
 import { optionalFunction, optionalSignal, readOptions, wholeNumber } from "../options.js";
 import { PIXELS, SIDE } from "./dataset.js";
-import { throwIfAborted } from "./download.js";
 import {
   type BlobLike,
   bytesOf,

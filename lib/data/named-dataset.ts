@@ -3,15 +3,16 @@
 // Order: the caller's folder; `LENET5_DATA_DIR`; the user's cache; a download into that cache, from the first mirror
 // that delivers bytes with the right checksum.
 import { createHash } from "node:crypto";
-import { access, mkdir, readFile, rm } from "node:fs/promises";
+import { access, mkdir, readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
-import lockfile from "proper-lockfile";
+import { delay } from "../abort.js";
 import { cacheRoot } from "../cache.js";
+import { type DownloadProgress, downloadFile } from "../download.js";
 import { expected, expectedButGot, isLeNet5Error, LeNet5Error } from "../errors.js";
+import { isSystemError } from "../files.js";
+import { withLock } from "../lock.js";
 import { checkOptionNames, wholeNumber } from "../options.js";
 import type { DatasetPair } from "./dataset.js";
-import { type DownloadProgress, downloadFile, throwIfAborted } from "./download.js";
 import { IDX_FILES, readDataset, readWhole } from "./idx.js";
 
 /** Options of `mnist.load` and `fashionMnist.load`. */
@@ -78,6 +79,8 @@ const OPTION_NAMES = [
   "onProgress",
   "signal",
 ] as const satisfies readonly (keyof NamedDatasetOptions)[];
+/** How often a download is begun anew whose cache was emptied meanwhile. */
+const MAX_ATTEMPTS = 3;
 /** What gzip adds to incompressible data is far less; no archive of ours may be longer than this beyond its contents. */
 const GZIP_SLACK = 65_536;
 
@@ -103,13 +106,24 @@ async function load(descriptor: NamedDatasetDescriptor, options: NamedDatasetOpt
     if (paths !== undefined) return await readPair(paths, descriptor);
   }
   const folder = join(resolve(options.cache ?? join(cacheRoot(), "datasets")), descriptor.name);
-  const cached = await fromCache(folder, descriptor);
-  if (cached !== undefined) return cached;
-  if (options.download === false) {
+  const paths = pathsIn(folder);
+  const isCached = (await Promise.all(Object.values(paths).map(exists))).every(Boolean);
+  if (isCached) {
+    try {
+      return await readPair(paths, descriptor);
+    } catch (error) {
+      // Only what is damaged is fetched anew; a disk that cannot be read just now may hold a whole file.
+      if (options.download === false || !isDamage(error)) throw error;
+    }
+  } else if (options.download === false) {
     throw notFound(descriptor, dataDirectory ? `LENET5_DATA_DIR (${dataDirectory}) or ${folder}` : folder);
   }
-  await fetchInto(folder, descriptor, options);
-  return await readPair(pathsIn(folder), descriptor);
+  return await fetchInto(folder, descriptor, options);
+}
+
+/** Whether an error says that a file's bytes are wrong, and not that they could not be had. */
+function isDamage(error: unknown): boolean {
+  return isLeNet5Error(error) && /_(CORRUPT|MISMATCH|EMPTY|INVALID_SHAPE|INVALID_LABELS)$/.test(error.code);
 }
 
 function notFound(descriptor: NamedDatasetDescriptor, where: string): LeNet5Error {
@@ -159,53 +173,80 @@ function pathsIn(folder: string): Paths {
   return Object.fromEntries(FILE_KEYS.map((key) => [key, join(folder, `${IDX_FILES[key]}.gz`)])) as Paths;
 }
 
-/** The cache's copy; a damaged one is removed, to be fetched again. */
-async function fromCache(folder: string, descriptor: NamedDatasetDescriptor): Promise<DatasetPair | undefined> {
-  const paths = pathsIn(folder);
-  for (const path of Object.values(paths)) if (!(await exists(path))) return undefined;
-  try {
-    return await readPair(paths, descriptor);
-  } catch (error) {
-    if (!isLeNet5Error(error)) throw error;
-    for (const path of Object.values(paths)) await rm(path, { force: true });
-    return undefined;
-  }
-}
-
+/**
+ * Fetches what the folder lacks, and what in it is damaged, while no other process does; gives the data set. Where the
+ * cache is emptied in the middle of it, it is begun anew.
+ */
 async function fetchInto(
   folder: string,
   descriptor: NamedDatasetDescriptor,
   options: NamedDatasetOptions,
-): Promise<void> {
-  const mirrors = mirrorsOf(descriptor, options);
-  const connectTimeout = wholeNumber(options.connectTimeout ?? 10_000, "connectTimeout", 1, 2 ** 31 - 1);
-  const stallTimeout = wholeNumber(options.stallTimeout ?? 20_000, "stallTimeout", 1, 2 ** 31 - 1);
-  const { signal, onProgress } = options;
-  const release = await lockFolder(folder, signal);
-  try {
-    let preferred = [...mirrors];
-    for (const key of FILE_KEYS) {
-      const name = `${IDX_FILES[key]}.gz`;
-      const target = join(folder, name);
-      // Another process may have fetched it while this one waited for the lock.
-      if (await exists(target)) continue;
-      const { bytes, md5 } = descriptor.files[key];
-      const url = await downloadFile({
-        urls: preferred.map((mirror) => mirror + name),
-        target,
-        file: name,
-        maxBytes: bytes + GZIP_SLACK,
-        verify: (path) => verify(path, bytes, md5),
-        connectTimeout,
-        stallTimeout,
-        onProgress,
-        signal,
+): Promise<DatasetPair> {
+  const plan: FetchPlan = {
+    mirrors: mirrorsOf(descriptor, options),
+    connectTimeout: wholeNumber(options.connectTimeout ?? 10_000, "connectTimeout", 1, 2 ** 31 - 1),
+    stallTimeout: wholeNumber(options.stallTimeout ?? 20_000, "stallTimeout", 1, 2 ** 31 - 1),
+    onProgress: options.onProgress,
+  };
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await mkdir(folder, { recursive: true });
+      return await withLock(folder, { wait: true, signal: options.signal }, async (signal) => {
+        await fetchMissing(folder, descriptor, plan, signal);
+        return await readPair(pathsIn(folder), descriptor);
       });
-      // Whoever delivered one file is asked first for the next.
-      preferred = preferred.sort((a, b) => Number(url.startsWith(b)) - Number(url.startsWith(a)));
+    } catch (error) {
+      if (isLeNet5Error(error) && error.code === "LENET5_FILE_BUSY" && attempt < MAX_ATTEMPTS) continue;
+      if (isLeNet5Error(error) || !isSystemError(error)) throw error;
+      const message = `Expected a folder that can be written for the cache ${folder} but received ${error.message}`;
+      throw new LeNet5Error("DATA_DOWNLOAD_FAILED", message, { cause: error });
     }
-  } finally {
-    await release().catch(() => {});
+  }
+}
+
+/** What is fetched from where and how. */
+interface FetchPlan {
+  mirrors: readonly string[];
+  connectTimeout: number;
+  stallTimeout: number;
+  onProgress: ((progress: DownloadProgress) => void) | undefined;
+}
+
+async function fetchMissing(
+  folder: string,
+  descriptor: NamedDatasetDescriptor,
+  { mirrors, ...plan }: FetchPlan,
+  signal: AbortSignal,
+): Promise<void> {
+  let preferred = [...mirrors];
+  for (const key of FILE_KEYS) {
+    const name = `${IDX_FILES[key]}.gz`;
+    const target = join(folder, name);
+    const { bytes, md5 } = descriptor.files[key];
+    // There already, or fetched by another process while this one waited for the lock.
+    if ((await exists(target)) && (await isWhole(target, bytes, md5))) continue;
+    const url = await downloadFile({
+      ...plan,
+      urls: preferred.map((mirror) => mirror + name),
+      target,
+      file: name,
+      maxBytes: bytes + GZIP_SLACK,
+      verify: (path) => verify(path, bytes, md5),
+      signal,
+    });
+    // Whoever delivered one file is asked first for the next.
+    preferred = preferred.sort((a, b) => Number(url.startsWith(b)) - Number(url.startsWith(a)));
+  }
+}
+
+/** Whether a file in the cache has the published bytes. @throws where it cannot be read */
+async function isWhole(path: string, bytes: number, md5: string): Promise<boolean> {
+  try {
+    await verify(path, bytes, md5);
+    return true;
+  } catch (error) {
+    if (isSystemError(error)) throw error;
+    return false;
   }
 }
 
@@ -236,26 +277,6 @@ async function verify(path: string, bytes: number, md5: string): Promise<void> {
   }
   const digest = hash.digest("hex");
   if (digest !== md5) throw new Error(`bytes with the MD5 ${digest} in place of ${md5}`);
-}
-
-/** Waits until no other process is fetching into the folder. */
-async function lockFolder(folder: string, signal: AbortSignal | undefined): Promise<() => Promise<void>> {
-  try {
-    await mkdir(folder, { recursive: true });
-    for (;;) {
-      throwIfAborted(signal);
-      try {
-        return await lockfile.lock(folder, { realpath: false, stale: 15_000, retries: 0 });
-      } catch (error) {
-        if ((error as { code?: string }).code !== "ELOCKED") throw error;
-        await delay(250);
-      }
-    }
-  } catch (error) {
-    if (isLeNet5Error(error)) throw error;
-    const message = `Expected a folder that can be written for the cache ${folder} but received ${(error as Error).message}`;
-    throw new LeNet5Error("DATA_DOWNLOAD_FAILED", message, { cause: error });
-  }
 }
 
 async function exists(path: string): Promise<boolean> {

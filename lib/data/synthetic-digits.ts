@@ -9,10 +9,10 @@
 // Every digit draws its random numbers from a stream of its own, numbered by its position. So the same seed gives the
 // same pixels whatever the number of digits or the order of work.
 import sharp from "sharp";
+import { throwIfAborted } from "../abort.js";
 import { checkOptionNames, wholeNumber } from "../options.js";
 import { type Dataset, type DatasetPair, DIGIT_NAMES, PIXELS, SIDE } from "./dataset.js";
 import { DIGIT_STROKES, type DigitVariant } from "./digit-strokes.js";
-import { throwIfAborted } from "./download.js";
 import { BOX, placeByMass } from "./mass-centring.js";
 import { Random } from "./random.js";
 

@@ -8,21 +8,20 @@ import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { copyFile, cp, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, statfs, writeFile } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
-import lockfile from "proper-lockfile";
+import { throwIfAborted } from "../abort.js";
 import { cacheRoot } from "../cache.js";
-import { downloadFile } from "../data/download.js";
+import { downloadFile } from "../download.js";
 import { isLeNet5Error, LeNet5Error } from "../errors.js";
+import { withLock } from "../lock.js";
 import { checkOptionNames } from "../options.js";
 import { describeLibtorch, faultOf, type Libtorch, missingDependencies } from "./describe.js";
 import { installFolder, PINNED_LIBTORCH_VERSION } from "./find.js";
 import { unpackLibtorch, unpackNvidia } from "./unpack.js";
-import { fetchWheels, throwIfAborted } from "./wheels.js";
+import { fetchWheels } from "./wheels.js";
 
 /** Free bytes that an installation needs: the wheel, what comes out of it, and some air. */
 const NEEDED_BYTES = 1.5e9;
 const NEEDED_BYTES_CUDA = 14e9;
-/** A lock that nobody has refreshed for this long belongs to a process that died. */
-const STALE_LOCK = 30_000;
 const PARTIAL = ".libtorch-partial-";
 
 /** Options of {@link installLibtorch}. */
@@ -68,14 +67,16 @@ export async function installLibtorch(options: InstallOptions = {}): Promise<Ins
   const root = cacheRoot();
   try {
     await mkdir(root, { recursive: true });
-    const release = await lock(root, log, options.signal);
-    try {
+    const waiting = {
+      wait: true,
+      onWait: () => log("Waiting for another installation to finish"),
+      signal: options.signal,
+    };
+    return await withLock(join(root, "libtorch"), waiting, async (signal) => {
       // Another process may have installed it while this one waited.
       if (!options.from && !options.force && isWhole(pinned, options.cuda)) return present(pinned);
-      return await installInto(root, { ...options, log });
-    } finally {
-      await release().catch(() => {});
-    }
+      return await installInto(root, { ...options, log, signal });
+    });
   } catch (cause) {
     throwIfAborted(options.signal);
     if (!isLeNet5Error(cause)) throw installFailed((cause as Error).message, cause);
@@ -91,20 +92,6 @@ function isWhole(folder: string, cuda: boolean | undefined): boolean {
 
 function present(folder: string): InstallResult {
   return { folder, version: describeLibtorch(folder)?.version ?? PINNED_LIBTORCH_VERSION, installed: false };
-}
-
-async function lock(root: string, log: (line: string) => void, signal: AbortSignal | undefined) {
-  for (let told = false; ; ) {
-    throwIfAborted(signal);
-    try {
-      return await lockfile.lock(join(root, "libtorch"), { realpath: false, stale: STALE_LOCK });
-    } catch (error) {
-      if ((error as { code?: string }).code !== "ELOCKED") throw error;
-      if (!told) log("Waiting for another installation to finish");
-      told = true;
-      await new Promise((next) => setTimeout(next, 500));
-    }
-  }
 }
 
 async function installInto(

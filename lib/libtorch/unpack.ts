@@ -6,8 +6,8 @@ import { basename, dirname, join } from "node:path";
 import { Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { type Entry, openPromise } from "yauzl";
+import { throwIfAborted } from "../abort.js";
 import { isLeNet5Error, LeNet5Error } from "../errors.js";
-import { throwIfAborted } from "./wheels.js";
 
 /** Libraries that only CUDA or Python need; libtorch.so and libtorch_global_deps only tie the others together. */
 const CUDA_LIBRARY =

@@ -5,7 +5,8 @@ import { createHash } from "node:crypto";
 import { createReadStream, readdirSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { downloadFile } from "../data/download.js";
+import { onAbort, throwIfAborted } from "../abort.js";
+import { downloadFile } from "../download.js";
 import { LeNet5Error } from "../errors.js";
 import { pythonCommands } from "./find.js";
 
@@ -126,10 +127,9 @@ async function runPip(
 
 function ended(child: ChildProcess, signal: AbortSignal | undefined): Promise<number | string> {
   return new Promise((settle) => {
-    const stop = () => child.kill();
-    signal?.addEventListener("abort", stop, { once: true });
+    const off = onAbort(signal, () => child.kill());
     const finish = (status: number | string) => {
-      signal?.removeEventListener("abort", stop);
+      off();
       settle(status);
     };
     child.on("error", (error) => finish(error.message));
@@ -221,9 +221,4 @@ async function sha256Of(path: string): Promise<string> {
 
 function failed(reason: string, cause?: unknown): LeNet5Error {
   return new LeNet5Error("LIBTORCH_INSTALL_FAILED", `Expected to fetch libtorch but ${reason}`, { cause });
-}
-
-/** @throws LENET5_ABORTED */
-export function throwIfAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) throw new LeNet5Error("ABORTED", "The installation was aborted", { cause: signal.reason });
 }

@@ -3,12 +3,15 @@
 // Problem: a mirror may be down, stall, drip, cut the connection, refuse to resume, send too much or the wrong bytes; a
 // half-fetched file must never be taken for a whole one. Resolution: bytes go to a `.part` file of their own for each
 // address, an attempt that brought bytes is continued where it ended, the caller's check decides whether the file is
-// right, and only then is it renamed into place. Nothing but the check is believed: neither status nor length.
+// right, and only then is it renamed into place. Nothing but the check is believed: neither status nor length. A full disk
+// and a progress callback that throws are no mirror's fault: they end the call, whatever other mirrors there are.
 import { createHash } from "node:crypto";
 import { type FileHandle, mkdir, open, rename, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
-import { LeNet5Error } from "../errors.js";
-import { isNativeError } from "../is.js";
+import { onAbort, throwIfAborted } from "./abort.js";
+import { isLeNet5Error, LeNet5Error } from "./errors.js";
+import { isSystemError, writeFailure } from "./files.js";
+import { isNativeError } from "./is.js";
 
 /** State of a download. */
 export interface DownloadProgress {
@@ -51,10 +54,11 @@ const LEAST_BYTES = 1024;
  * Fetches a file, resuming what an earlier call left behind.
  *
  * @returns the address that delivered
- * @throws LENET5_DATA_DOWNLOAD_FAILED with every address and why it failed; LENET5_ABORTED
+ * @throws LENET5_DATA_DOWNLOAD_FAILED with every address and why it failed; LENET5_FILE_WRITE_FAILED; LENET5_ABORTED;
+ *   what `onProgress` throws
  */
 export async function downloadFile(request: DownloadRequest): Promise<string> {
-  await mkdir(dirname(request.target), { recursive: true });
+  await onDisk(request.target, mkdir(dirname(request.target), { recursive: true }));
   const failures: string[] = [];
   for (const url of request.urls) {
     const failure = await fromMirror(url, request);
@@ -79,7 +83,9 @@ async function fromMirror(url: string, request: DownloadRequest): Promise<string
     try {
       await receive(url, part, before, request);
     } catch (error) {
+      if (error instanceof CallbackFailure) throw error.thrown;
       throwIfAborted(request.signal);
+      if (isLeNet5Error(error)) throw error;
       failure = reasonOf(error);
       const hopeless = error instanceof Refusal && !error.retry;
       if (hopeless || (before === 0 && (await sizeOf(part)) === 0)) break;
@@ -89,16 +95,18 @@ async function fromMirror(url: string, request: DownloadRequest): Promise<string
     try {
       await request.verify(part);
     } catch (error) {
-      await rm(part, { force: true });
+      if (isSystemError(error)) throw writeFailure(error, request.target);
+      await onDisk(part, rm(part, { force: true }));
       failure = reasonOf(error);
       // The start may have been left by an earlier, broken attempt: once more, from nothing.
       if (before > 0) continue;
       break;
     }
-    await rename(part, request.target);
+    throwIfAborted(request.signal);
+    await onDisk(request.target, rename(part, request.target));
     return undefined;
   }
-  if ((await sizeOf(part)) === 0) await rm(part, { force: true });
+  if ((await sizeOf(part)) === 0) await onDisk(part, rm(part, { force: true }));
   return failure;
 }
 
@@ -110,6 +118,20 @@ class Refusal extends Error {
   ) {
     super(message);
   }
+}
+
+/** What the caller's callback threw, on its way to the caller. */
+class CallbackFailure extends Error {
+  constructor(readonly thrown: unknown) {
+    super("the callback threw");
+  }
+}
+
+/** A failure of this machine's disk ends the call: the next mirror would meet the same. */
+async function onDisk<T>(path: string, work: Promise<T>): Promise<T> {
+  return await work.catch((error: unknown) => {
+    throw writeFailure(error, path);
+  });
 }
 
 async function receive(url: string, part: string, offset: number, request: DownloadRequest): Promise<void> {
@@ -128,25 +150,31 @@ async function receive(url: string, part: string, offset: number, request: Downl
     const length = Number(response.headers.get("content-length") ?? Number.NaN);
     const total = encoded || !Number.isSafeInteger(length) ? undefined : start + length;
     if (total !== undefined && total > request.maxBytes) throw await tooMuch(part, request.maxBytes);
-    file = await open(part, start > 0 ? "a" : "w");
+    file = await onDisk(part, open(part, start > 0 ? "a" : "w"));
     let received = start;
-    const report = () => request.onProgress?.({ file: request.file, url, receivedBytes: received, totalBytes: total });
+    const report = () => {
+      try {
+        request.onProgress?.({ file: request.file, url, receivedBytes: received, totalBytes: total });
+      } catch (thrown) {
+        throw new CallbackFailure(thrown);
+      }
+    };
     report();
     if (response.body === null) throw new Refusal("an answer without a body");
     for await (const chunk of response.body as unknown as AsyncIterable<Uint8Array>) {
       received += chunk.length;
       if (received > request.maxBytes) throw await tooMuch(part, request.maxBytes);
-      await file.write(chunk);
+      await onDisk(part, file.writeFile(chunk));
       watch.progress(chunk.length);
       report();
     }
     if (total !== undefined && received < total) throw new Error(`${received} of ${total} bytes`);
-    await file.sync();
+    await onDisk(part, file.sync());
   } catch (error) {
     throw watch.reason ?? error;
   } finally {
     watch.stop();
-    await file?.close();
+    await file?.close().catch(() => {}); // what was written was synchronised before
   }
 }
 
@@ -160,14 +188,14 @@ async function startOf(response: Response, offset: number, part: string): Promis
   await response.body?.cancel();
   if (offset > 0) {
     // 416, or a range nobody asked for: the part file does not fit what the server has.
-    await rm(part, { force: true });
+    await onDisk(part, rm(part, { force: true }));
     throw new Refusal(`status ${response.status} for a range`, true);
   }
   throw new Refusal(`status ${response.status}`);
 }
 
 async function tooMuch(part: string, maxBytes: number): Promise<Refusal> {
-  await rm(part, { force: true });
+  await onDisk(part, rm(part, { force: true }));
   return new Refusal(`more than the ${maxBytes} bytes that the file can have`);
 }
 
@@ -175,7 +203,7 @@ async function tooMuch(part: string, maxBytes: number): Promise<Refusal> {
 class Watch {
   readonly #controller = new AbortController();
   readonly #request: DownloadRequest;
-  readonly #onAbort = () => this.#controller.abort();
+  readonly #forget: () => void;
   #timer: NodeJS.Timeout;
   #bytes = 0;
   reason: Error | undefined;
@@ -183,7 +211,7 @@ class Watch {
   constructor(request: DownloadRequest) {
     this.#request = request;
     this.#timer = setTimeout(() => this.#end(`no answer within ${request.connectTimeout} ms`), request.connectTimeout);
-    request.signal?.addEventListener("abort", this.#onAbort, { once: true });
+    this.#forget = onAbort(request.signal, () => this.#controller.abort());
   }
 
   get signal(): AbortSignal {
@@ -206,7 +234,7 @@ class Watch {
 
   stop(): void {
     clearTimeout(this.#timer);
-    this.#request.signal?.removeEventListener("abort", this.#onAbort);
+    this.#forget();
     this.#controller.abort();
   }
 
@@ -214,11 +242,6 @@ class Watch {
     this.reason = new Error(reason);
     this.#controller.abort();
   }
-}
-
-/** @throws LENET5_ABORTED when the signal has fired */
-export function throwIfAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) throw new LeNet5Error("ABORTED", "The call was aborted", { cause: signal.reason });
 }
 
 async function sizeOf(path: string): Promise<number> {

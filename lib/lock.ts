@@ -1,0 +1,95 @@
+// One process at a time does a thing to a file or a folder: a lock beside it, refreshed as long as its holder lives.
+//
+// Problem: a holder may lose its lock while it works (somebody empties the cache; the machine slept and another process
+// took the lock for a dead one's), and the library that keeps it would throw that from a timer, which ends the process.
+// Resolution: the work is told through its signal, ends, and its caller gets an error with a code.
+import { stat } from "node:fs/promises";
+import lockfile from "proper-lockfile";
+import { abortError, delay, onAbort, throwIfAborted } from "./abort.js";
+import { expectedButGot, LeNet5Error } from "./errors.js";
+
+/** A lock that nobody has refreshed for this long belongs to a process that died. */
+const STALE = 15_000;
+/** How often a lock is refreshed, and so how soon its holder learns that it is gone. */
+const REFRESH = 2_000;
+/** Milliseconds between two looks at a lock that somebody else holds. */
+const POLL = 250;
+
+/** How {@link withLock} gets its lock. */
+export interface LockOptions {
+  /** Waits for another holder to finish; without it, a lock that is held is refused. @defaultValue false */
+  wait?: boolean;
+  /** Called once when there is somebody to wait for. */
+  onWait?: () => void;
+  /** Ends the waiting, and the work through the signal that it gets. */
+  signal?: AbortSignal | undefined;
+}
+
+/**
+ * Runs `work` while no other process or call does so for the same `target`.
+ *
+ * @param target - a path; the lock is a folder `<target>.lock` beside it
+ * @param work - gets a signal that fires when the caller's does or when the lock is lost
+ * @throws LENET5_FILE_BUSY where another one holds the lock, or where it was lost and the work did not finish;
+ *   LENET5_ABORTED; what `work` throws; the system's error where no lock can be made
+ */
+export async function withLock<T>(
+  target: string,
+  options: LockOptions,
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const { signal } = options;
+  const ending = new AbortController();
+  let lost: Error | undefined;
+  const release = await acquire(target, options, (error) => {
+    lost = error;
+    ending.abort(error);
+  });
+  const off = onAbort(signal, () => ending.abort(signal!.reason));
+  try {
+    throwIfAborted(signal); // perhaps while the lock was being made
+    return await work(ending.signal);
+  } catch (error) {
+    throwIfAborted(signal);
+    if (lost !== undefined || (await isGone(target))) throw lostLock(target, error);
+    throw error;
+  } finally {
+    off();
+    // Refused where the lock is not ours any more: then it is not ours to remove either.
+    await release().catch(() => {});
+  }
+}
+
+async function acquire(
+  target: string,
+  { wait = false, onWait, signal }: LockOptions,
+  onCompromised: (error: Error) => void,
+): Promise<() => Promise<void>> {
+  for (let told = false; ; told = true) {
+    if (signal?.aborted) throw abortError(signal);
+    try {
+      return await lockfile.lock(target, { realpath: false, stale: STALE, update: REFRESH, retries: 0, onCompromised });
+    } catch (error) {
+      if ((error as { code?: string }).code !== "ELOCKED") throw error;
+    }
+    if (!wait) {
+      const received = "one that another writer has locked";
+      throw expectedButGot("FILE_BUSY", "a file that nobody else is writing", target, received);
+    }
+    if (!told) onWait?.();
+    await delay(POLL, signal);
+  }
+}
+
+/** Whether somebody has removed the lock, which its next refresh would only find out later. */
+async function isGone(target: string): Promise<boolean> {
+  return await stat(`${target}.lock`).then(
+    () => false,
+    (error: NodeJS.ErrnoException) => error.code === "ENOENT",
+  );
+}
+
+function lostLock(target: string, cause: unknown): LeNet5Error {
+  const message = `Expected a lock that stays to the end for ${target} but received one that was removed or taken over`;
+  return new LeNet5Error("FILE_BUSY", message, { cause });
+}
