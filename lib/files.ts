@@ -2,11 +2,18 @@
 //
 // Problem: a full disk, a killed process or a second writer must leave the previous file intact and nothing half-written
 // in its place. Resolution: a lock beside the target, a temporary file in the same folder, fsync, an optional check of
-// what really lies on the disk, then rename, which is atomic.
+// what really lies on the disk, then rename, which is atomic. Pipes and devices take the bytes as they come.
 import { randomBytes } from "node:crypto";
-import { mkdir, open, readdir, rename, rm } from "node:fs/promises";
-import { basename, dirname, join, resolve } from "node:path";
+import { once } from "node:events";
+import { close, constants, fstat, open as openCallback, type Stats, writeFile as writeFileCallback } from "node:fs";
+import { type FileHandle, mkdir, mkdtemp, open, readdir, rename, rm, writeFile } from "node:fs/promises";
+import { Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { basename, dirname, join } from "node:path";
+import { promisify } from "node:util";
+import { delay } from "./abort.js";
 import { type ErrorName, isLeNet5Error, LeNet5Error } from "./errors.js";
+import { placeOf } from "./file-place.js";
 import { isNativeError } from "./is.js";
 import { withLock } from "./lock.js";
 
@@ -16,8 +23,13 @@ export interface AtomicWriteOptions {
   verify?: (temporaryPath: string) => Promise<void>;
 }
 
+/** Milliseconds between two looks whether somebody has opened a pipe to read from it. */
+const READER_POLL = 100;
+
 /**
- * Writes `contents` to `path`, replacing what was there only once the new file is whole.
+ * Writes `contents` to `path`, replacing what was there only once the new file is whole. Links are followed, and a file
+ * that is replaced keeps its mode and, where that is permitted, its owner. Pipes and character devices are written to
+ * (a pipe once somebody reads from it); folders, sockets and block devices are refused.
  * @throws LENET5_FILE_BUSY when another process is writing the same file, LENET5_FILE_WRITE_FAILED otherwise
  */
 export async function writeFileAtomically(
@@ -25,35 +37,117 @@ export async function writeFileAtomically(
   contents: Uint8Array | string,
   options: AtomicWriteOptions = {},
 ): Promise<void> {
-  const target = resolve(path);
-  const folder = dirname(target);
-  const prefix = `.${basename(target)}.`;
-  const temporary = join(folder, `${prefix}${process.pid}-${randomBytes(4).toString("hex")}.tmp`);
   try {
-    await mkdir(folder, { recursive: true });
-    await withLock(target, {}, async (held) => {
-      await sweep(folder, prefix);
-      try {
-        const file = await open(temporary, "wx");
-        try {
-          await file.writeFile(contents);
-          await file.sync();
-        } finally {
-          await file.close();
-        }
-        await options.verify?.(temporary);
-        // Whoever has taken the lock over is writing the same file by now.
-        held.throwIfAborted();
-        await rename(temporary, target);
-      } catch (error) {
-        await rm(temporary, { force: true }).catch(() => {});
-        throw error;
-      }
-    });
+    const place = await placeOf(path);
+    if (place.kind === "file") return await replaceFile(place.path, place.replaces, contents, options);
+    if (options.verify) await verifyElsewhere(contents, options.verify);
+    if (place.kind === "own") await endOfWrite(process[place.name], contents);
+    else await writeToStream(place.path, place.isPipe, contents);
   } catch (error) {
     if (isLeNet5Error(error)) throw error;
     throw writeFailure(error, path);
   }
+}
+
+async function replaceFile(
+  target: string,
+  replaces: Stats | undefined,
+  contents: Uint8Array | string,
+  { verify }: AtomicWriteOptions,
+): Promise<void> {
+  const folder = dirname(target);
+  const prefix = `.${basename(target)}.`;
+  const temporary = join(folder, `${prefix}${process.pid}-${randomBytes(4).toString("hex")}.tmp`);
+  await mkdir(folder, { recursive: true });
+  await withLock(target, {}, async (held) => {
+    await sweep(folder, prefix);
+    try {
+      // Until it has the mode of the file that it replaces, nobody else may read what perhaps only that mode protects.
+      const file = await open(temporary, "wx", replaces === undefined ? 0o666 : 0o600);
+      try {
+        await file.writeFile(contents);
+        if (replaces !== undefined) await takeOver(file, replaces);
+        await file.sync();
+      } finally {
+        await file.close();
+      }
+      await verify?.(temporary);
+      // Whoever has taken the lock over is writing the same file by now.
+      held.throwIfAborted();
+      await rename(temporary, target);
+    } catch (error) {
+      await rm(temporary, { force: true }).catch(() => {});
+      throw error;
+    }
+  });
+}
+
+/** Gives a new file the owner and the mode of the one that it replaces. */
+async function takeOver(file: FileHandle, { uid, gid, mode }: Stats): Promise<void> {
+  const own = await file.stat();
+  // Only root may give files away, and a group only its members: then the file is ours, with the same mode.
+  if (own.uid !== uid || own.gid !== gid) {
+    await file.chown(uid, gid).catch(() => file.chown(own.uid, gid).catch(() => {}));
+  }
+  await file.chmod(mode & 0o777);
+}
+
+/** What cannot be read back where it goes is written to a file of its own first, for the check. */
+async function verifyElsewhere(contents: Uint8Array | string, verify: (path: string) => Promise<void>): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), "lenet5-verify-"));
+  try {
+    const file = join(folder, "file");
+    await writeFile(file, contents);
+    await verify(file);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function writeToStream(path: string, isPipe: boolean, contents: Uint8Array | string): Promise<void> {
+  const descriptor = await openStream(path, isPipe);
+  try {
+    const found = await promisify(fstat)(descriptor);
+    if (isPipe ? !found.isFIFO() : !found.isCharacterDevice()) throw new Error("something else than a moment ago");
+    if (!isPipe) await promisify(writeFileCallback)(descriptor, contents);
+  } catch (error) {
+    await promisify(close)(descriptor);
+    throw error;
+  }
+  if (!isPipe) return await promisify(close)(descriptor);
+  // As a socket: a pipe that is full then waits on the event loop and holds none of the few threads for files.
+  const socket = new Socket({ fd: descriptor, readable: false, writable: true });
+  try {
+    await endOfWrite(socket, contents);
+  } finally {
+    socket.destroy();
+    await once(socket, "close");
+  }
+}
+
+/** Opens without creating or cutting anything. A pipe that nobody reads from yet is waited for. */
+async function openStream(path: string, isPipe: boolean): Promise<number> {
+  for (;;) {
+    try {
+      return await promisify(openCallback)(path, constants.O_WRONLY | (isPipe ? constants.O_NONBLOCK : 0));
+    } catch (error) {
+      if (!isPipe || (error as NodeJS.ErrnoException).code !== "ENXIO") throw error;
+    }
+    await delay(READER_POLL);
+  }
+}
+
+/** Resolves when everything has been handed to the system. */
+function endOfWrite(output: NodeJS.WritableStream, contents: Uint8Array | string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    // Stays where the write fails: the stream emits its error after the callback had it.
+    output.once("error", reject);
+    output.write(contents, (error) => {
+      if (error) return reject(error);
+      output.off("error", reject);
+      resolve();
+    });
+  });
 }
 
 /** Removes what a killed writer left behind: whoever holds the lock is the only living one. */

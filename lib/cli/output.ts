@@ -1,18 +1,32 @@
 // What a command writes and where: results on stdout, everything else on stderr, `--json` one object at the end of stdout.
 import { Presets, SingleBar } from "cli-progress";
+import { isStandardOutput } from "../file-place.js";
 import { textTable } from "../text-table.js";
+import { usageError } from "./failure.js";
 
 /** Milliseconds between two progress lines where stderr is no terminal. */
 const PLAIN_INTERVAL = 5_000;
 
 /** The writing side of one command. */
 export class Output {
+  #stdoutIsTaken = false;
+
   /** @param json - whether the caller wants one JSON object and no prose on stdout */
   constructor(readonly json: boolean) {}
 
+  /**
+   * Keeps stdout clean where it is where `--output` goes (`lenet5 export --output /dev/stdout | …`): what people read then
+   * goes to stderr.
+   */
+  async leaveStdoutTo(path: string | undefined): Promise<void> {
+    this.#stdoutIsTaken = path !== undefined && (await isStandardOutput(path));
+    if (this.#stdoutIsTaken && this.json)
+      throw usageError("INVALID_OPTION", "a file (because of --json)", "--output", path);
+  }
+
   /** A result for people, on stdout; nothing with `--json`. */
   print(text: string): void {
-    if (!this.json) process.stdout.write(`${text}\n`);
+    if (!this.json) (this.#stdoutIsTaken ? process.stderr : process.stdout).write(`${text}\n`);
   }
 
   /** The result for machines: the last line of stdout with `--json`, else nothing. */

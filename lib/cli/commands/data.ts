@@ -138,6 +138,7 @@ function showCommand(data: Command): void {
     if (options.mistakes && options.model === undefined) {
       throw usageError("INVALID_OPTION", "a file (because of --mistakes)", "--model", options.model);
     }
+    await output.leaveStdoutTo(options.output);
     let dataset = inOrder(await loadPart(options, output), options.seed);
     let predicted: Int32Array | undefined;
     if (options.model !== undefined) {

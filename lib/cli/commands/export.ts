@@ -60,10 +60,12 @@ export function exportCommand(program: Command): void {
   perform<ExportOptions>(command, async ({ options, output }) => {
     const format = options.format ?? FORMAT_OF[extname(options.output).toLowerCase()];
     if (format === undefined) throw usageError("INVALID_OPTION", FORMATS.join(", "), "--format", options.format);
+    await output.leaveStdoutTo(options.output);
     using model = await openModel({ model: options.model, device: "cpu", engine: "auto" });
     await WRITERS[format](model, options);
-    const { size } = await stat(options.output);
-    output.print(`Wrote ${options.output} (${format}, ${fileSize(size)})`);
-    output.finish({ format, output: options.output, bytes: size });
+    const written = await stat(options.output);
+    const bytes = written.isFile() ? written.size : undefined; // a pipe or a device does not keep what went through it
+    output.print(`Wrote ${options.output} (${format}${bytes === undefined ? "" : `, ${fileSize(bytes)}`})`);
+    output.finish({ format, output: options.output, bytes });
   });
 }

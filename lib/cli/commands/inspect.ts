@@ -34,6 +34,7 @@ export function inspectCommand(program: Command): void {
       const flag = options.output === undefined ? "--name" : "--output";
       throw usageError("INVALID_OPTION", "--emit-types beside it", flag, undefined);
     }
+    await output.leaveStdoutTo(options.output);
     const { ScriptModule } = await import("../../script-module.js");
     const module = await ScriptModule.load(file!, { device: "cpu" });
     const inspection = module.inspect();

@@ -1,9 +1,10 @@
 // `lenet5 train`
-import { constants, existsSync } from "node:fs";
-import { access, mkdir, rm, rmdir, stat } from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
+import { existsSync } from "node:fs";
+import { rm, rmdir } from "node:fs/promises";
+import { join } from "node:path";
 import type { Command, Option } from "commander";
 import { isLeNet5Error, LeNet5Error } from "../../errors.js";
+import { type FilePlace, requireWritable } from "../../file-place.js";
 import { CHECKPOINT_NAME } from "../../lenet5/checkpoint.js";
 import type { EpochEvent, FitOptions } from "../../lenet5/fit-options.js";
 import type { Evaluation, LeNet5 } from "../../lenet5.js";
@@ -105,7 +106,8 @@ interface Run {
 }
 
 async function fitAndSave(options: TrainOptions, output: Output, run: Run, signal: AbortSignal): Promise<number> {
-  await checkPlace(options.output);
+  await output.leaveStdoutTo(options.output);
+  const place = await checkPlace(options.output);
   const { train, test } = await loadData(options, output, signal);
   const { LeNet5, setNumThreads } = await import("../../index.js");
   if (options.threads !== undefined) setNumThreads(options.threads);
@@ -115,16 +117,24 @@ async function fitAndSave(options: TrainOptions, output: Output, run: Run, signa
     `Training on ${grouped(train.count)} images of ${train.classNames.length} classes, testing on ${grouped(test.count)} (${model.device}, ${model.engine} engine)`,
   );
 
-  const checkpointDirectory = checkpointFolder(options);
+  // Beside a device or a pipe there is no place for checkpoints.
+  const checkpointDirectory = place.kind === "file" ? checkpointFolder(options) : options.checkpointDir;
   await follow(
-    model.fit(train, { ...fitOptions(options), validation: test, signal, checkpointDirectory }),
+    model.fit(train, {
+      ...fitOptions(options),
+      validation: test,
+      signal,
+      ...(checkpointDirectory === undefined ? {} : { checkpointDirectory }),
+    }),
     options.epochs,
     output,
     run,
   );
   await model.save(options.output);
   // With the weights saved, the checkpoint of a folder that nobody asked for has done its work.
-  if (options.checkpointDir === undefined) await removeCheckpoint(checkpointDirectory);
+  if (options.checkpointDir === undefined && checkpointDirectory !== undefined) {
+    await removeCheckpoint(checkpointDirectory);
+  }
 
   const result = await model.evaluate(test);
   summarise(options, output, model, run, result);
@@ -132,12 +142,9 @@ async function fitAndSave(options: TrainOptions, output: Output, run: Run, signa
 }
 
 /** Refuses a place that cannot take the model before hours are spent on training it. */
-async function checkPlace(path: string): Promise<void> {
-  const folder = dirname(resolve(path));
+async function checkPlace(path: string): Promise<FilePlace> {
   try {
-    await mkdir(folder, { recursive: true });
-    await access(folder, constants.W_OK);
-    if ((await stat(path).catch(() => undefined))?.isDirectory()) throw new Error("a folder");
+    return await requireWritable(path);
   } catch (cause) {
     throw new LeNet5Error(
       "FILE_WRITE_FAILED",
