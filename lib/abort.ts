@@ -25,7 +25,8 @@ export function onAbort(signal: AbortSignal | undefined, listener: () => void): 
   // As many listeners as calls that share the signal, and each is taken off again: no leak to warn of. A signal that is
   // not this platform's own (a library's, a simulated browser's) does not count its listeners.
   try {
-    setMaxListeners(0, signal);
+    // A signal of another library may be one only in shape, and then counts no listeners.
+  if (signal instanceof EventTarget) setMaxListeners(0, signal);
   } catch {}
   signal.addEventListener("abort", listener, { once: true });
   return () => signal.removeEventListener("abort", listener);
@@ -43,4 +44,23 @@ export async function delay(milliseconds: number, signal?: AbortSignal): Promise
       reject(abortError(signal!));
     });
   });
+}
+
+/**
+ * Settles as `promise` does, and rejects as soon as the signal fires. The work behind the promise is not stopped by that:
+ * its result, or its error, is dropped.
+ * @throws LENET5_ABORTED
+ */
+export async function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined, what?: string): Promise<T> {
+  if (signal === undefined) return promise;
+  let off = (): void => {};
+  const fired = new Promise<never>((_, reject) => {
+    off = onAbort(signal, () => reject(abortError(signal, what)));
+  });
+  try {
+    return await Promise.race([promise, fired]);
+  } finally {
+    off();
+    promise.catch(() => {});
+  }
 }

@@ -1,5 +1,6 @@
 // The public API: a table of contents.
 
+export type { BlobLike, Bytes } from "./byte-source.js";
 export { type ContactSheetOptions, contactSheet } from "./data/contact-sheet.js";
 export {
   type Dataset,
@@ -13,17 +14,19 @@ export { fashionMnist } from "./data/fashion-mnist.js";
 export * as idx from "./data/idx.js";
 export { type DecodeDigitsOptions, decodeDigit, decodeDigits } from "./data/image.js";
 export * as imageFolder from "./data/image-folder.js";
-export type { BlobLike, Bytes, EncodedImage, ImageDataLike, ImageSource } from "./data/image-source.js";
+export type { EncodedImage, ImageDataLike, ImageSource } from "./data/image-source.js";
 export { mnist } from "./data/mnist.js";
 export type { NamedDataset, NamedDatasetOptions } from "./data/named-dataset.js";
 export * as syntheticDigits from "./data/synthetic-digits.js";
 export { ERRORS, type ErrorCode, type ErrorName, isLeNet5Error, LeNet5Error } from "./errors.js";
 export { exportSafetensors } from "./export/export-safetensors.js";
+export type { ExportableModel, ExportOptions } from "./export/exportable-model.js";
 export { exportModelArchive, type ModelArchiveOptions } from "./export/model-archive.js";
 export { exportOnnx } from "./export/onnx.js";
+export type { ModelSource } from "./formats/model-bytes.js";
 export { readSafetensors, type SafetensorsContents, safetensorsBytes } from "./formats/safetensors.js";
 export type { EpochEvent, FitEvent, FitOptions, LabelledImages, ProgressEvent } from "./lenet5/fit-options.js";
-export type { DeviceOptions, LeNet5Options, StateDictOptions } from "./lenet5/model-options.js";
+export type { DeviceOptions, LeNet5Options, LoadOptions, StateDictOptions } from "./lenet5/model-options.js";
 export type { ImageFileInput, ImageInput, PixelInput } from "./lenet5/pixels.js";
 export type { StateDict } from "./lenet5/state-dict.js";
 export { type Evaluation, LeNet5, type Prediction } from "./lenet5.js";

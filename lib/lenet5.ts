@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import { type Dataset, type Normalization, normalizationOfPixels } from "./data/dataset.js";
 import { expected, expectedButGot, LeNet5Error } from "./errors.js";
 import { writeFileAtomically } from "./files.js";
+import type { ModelSource } from "./formats/model-bytes.js";
 import { brand, isFloat32Array } from "./is.js";
 import { readCheckpoint, runSettings, writeCheckpoint } from "./lenet5/checkpoint.js";
 import { EventQueue } from "./lenet5/event-queue.js";
@@ -11,12 +12,13 @@ import { type FitEvent, type FitOptions, fitRequest, imageSet, type LabelledImag
 import { readModel } from "./lenet5/load.js";
 import { defaultClassNames, METADATA_NAME, MNIST_NORMALIZATION, writeMetadata } from "./lenet5/metadata.js";
 import {
-  DEVICE_OPTIONS,
-  type DeviceOptions,
   type LeNet5Options,
+  LOAD_OPTIONS,
+  type LoadOptions,
   modelOptions,
   STATE_DICT_OPTIONS,
   type StateDictOptions,
+  snapshotOf,
 } from "./lenet5/model-options.js";
 import { decodeImages, type ImageInput, type PixelInput, type Pixels, takeImages, toPixels } from "./lenet5/pixels.js";
 import { PredictionBatcher } from "./lenet5/prediction-batcher.js";
@@ -30,7 +32,7 @@ import {
   nativeCall,
   nativeCallSync,
 } from "./native.js";
-import { checkOptionNames, readOptions, wholeNumber } from "./options.js";
+import { checkOptionNames, optionalSignal, readOptions, wholeNumber } from "./options.js";
 import type { Tensor } from "./tensor.js";
 
 /** What `predict` gives. */
@@ -103,13 +105,24 @@ export class LeNet5 {
    * Loads a model: TorchScript (`.pt`) that `save` or PyTorch wrote with LeNet-5's parameter names, or safetensors.
    * Only the weights of a TorchScript file are taken; its `forward` is not called.
    *
-   * @param source - a path, or the file's contents
-   * @throws LENET5_MODEL_NOT_FOUND, LENET5_MODEL_CORRUPT, LENET5_MODEL_TOO_LARGE, LENET5_MODEL_MISMATCH
+   * Class names and normalisation come from the options, else from the file; a file that Python wrote says nothing of
+   * either, and then numbered classes and **MNIST's normalisation** are taken. `model.normalization` shows which.
+   *
+   * @param source - a path, a `file:` URL, the file's contents, or a `Blob`
+   * @throws LENET5_MODEL_NOT_FOUND, LENET5_MODEL_CORRUPT, LENET5_MODEL_TOO_LARGE, LENET5_MODEL_MISMATCH,
+   * LENET5_INVALID_ARGUMENT, LENET5_INVALID_OPTION, LENET5_UNKNOWN_OPTION, LENET5_ABORTED
    */
-  static async load(source: string | Uint8Array, options: DeviceOptions = {}): Promise<LeNet5> {
-    checkOptionNames(options, DEVICE_OPTIONS, "LeNet5.load");
-    const { flat, numClasses, metadata } = await readModel(source);
-    return LeNet5.#withWeights(flat, { ...options, ...metadata, numClasses });
+  static async load(source: ModelSource, options: LoadOptions = {}): Promise<LeNet5> {
+    const { signal, ...given } = snapshotOf(readOptions(options, LOAD_OPTIONS, "LeNet5.load"));
+    optionalSignal(signal);
+    const { flat, numClasses, metadata } = await readModel(source, signal);
+    return LeNet5.#withWeights(flat, {
+      normalization: MNIST_NORMALIZATION,
+      classNames: defaultClassNames(numClasses),
+      ...metadata,
+      ...given,
+      numClasses,
+    });
   }
 
   /**
@@ -117,10 +130,10 @@ export class LeNet5 {
    * @throws LENET5_MODEL_MISMATCH and the constructor's errors
    */
   static fromStateDict(stateDict: StateDict, options: StateDictOptions = {}): LeNet5 {
-    checkOptionNames(options, STATE_DICT_OPTIONS, "LeNet5.fromStateDict");
+    const given = readOptions(options, STATE_DICT_OPTIONS, "LeNet5.fromStateDict");
     const { flat, numClasses } = joinParameters(stateDict, "stateDict");
-    const { classNames = defaultClassNames(numClasses), normalization = MNIST_NORMALIZATION } = options;
-    return LeNet5.#withWeights(flat, { ...options, numClasses, classNames, normalization });
+    const { classNames = defaultClassNames(numClasses), normalization = MNIST_NORMALIZATION } = given;
+    return LeNet5.#withWeights(flat, { ...given, numClasses, classNames, normalization });
   }
 
   static #withWeights(flat: Float32Array, options: LeNet5Options): LeNet5 {

@@ -1,10 +1,11 @@
 // Anyone's TorchScript module: load, look into, call.
+import { abortable, abortError } from "./abort.js";
 import { expected, expectedButGot, type LeNet5Error } from "./errors.js";
-import { readModelBytes } from "./formats/model-bytes.js";
+import { type ModelSource, modelName, readModelBytes } from "./formats/model-bytes.js";
 import { checkTorchScriptArchive } from "./formats/torchscript-archive.js";
-import { isAbortSignal } from "./is.js";
-import { type NativeScriptModule, native, nativeCall, nativeCallSync } from "./native.js";
-import { checkOptionNames, oneOf, wholeNumber } from "./options.js";
+import { isObject } from "./is.js";
+import { type NativeCallArguments, type NativeScriptModule, native, nativeCall, nativeCallSync } from "./native.js";
+import { oneOf, optionalSignal, readOptions, trueOrFalse, wholeNumber } from "./options.js";
 import { BoundedQueue } from "./queue.js";
 import type { EncodedValue } from "./script-module/encoding.js";
 import type { ModuleInspection } from "./script-module/inspection.js";
@@ -23,6 +24,8 @@ export interface ScriptModuleOptions {
    * pool, which runs them, has 4 threads unless UV_THREADPOOL_SIZE says otherwise. @defaultValue 1
    */
   concurrency?: number;
+  /** Aborts the loading; libtorch's own part of it is never cut off. */
+  signal?: AbortSignal;
 }
 
 /** Options of {@link ScriptModule.run}. */
@@ -47,12 +50,14 @@ export interface TensorsOptions {
 export interface WarmUpOptions {
   /** Method to call. @defaultValue "forward" */
   method?: string;
-  /** Number of calls. @defaultValue 3 */
+  /** Number of calls, at most 1,000. @defaultValue 3 */
   runs?: number;
+  /** Aborts the call before its next run. */
+  signal?: AbortSignal;
 }
 
-const LOAD_OPTIONS = ["device", "maxQueue", "concurrency"];
-const RUN_OPTIONS = ["keywords", "signal", "keep", "integers"];
+const LOAD_OPTIONS = ["device", "maxQueue", "concurrency", "signal"] as const;
+const RUN_OPTIONS = ["keywords", "signal", "keep", "integers"] as const;
 
 /**
  * A TorchScript module that PyTorch saved (`torch.jit.save`). **A TorchScript file is code**: loading and calling one
@@ -79,22 +84,28 @@ export class ScriptModule {
    * Loads a module from a file or from a file's contents. `ScriptModule.load<Mlp>(…)` gives it the type that
    * `lenet5 inspect --emit-types` wrote; nothing checks that the file fits.
    * @throws LENET5_MODEL_NOT_FOUND; LENET5_MODEL_CORRUPT for anything but a whole archive; LENET5_SCRIPT_UNSUPPORTED for
-   * operators or a file version that this libtorch does not know; LENET5_DEVICE_UNAVAILABLE
+   * operators or a file version that this libtorch does not know; LENET5_DEVICE_UNAVAILABLE; LENET5_ABORTED
    */
-  static load(source: string | Uint8Array, options?: ScriptModuleOptions): Promise<ScriptModule>;
+  static load(source: ModelSource, options?: ScriptModuleOptions): Promise<ScriptModule>;
   static load<M extends Omit<ScriptModule, "forward" | "call">>(
-    source: string | Uint8Array,
+    source: ModelSource,
     options?: ScriptModuleOptions,
   ): Promise<M>;
-  static async load(source: string | Uint8Array, options: ScriptModuleOptions = {}): Promise<ScriptModule> {
-    checkOptionNames(options, LOAD_OPTIONS, "ScriptModule.load");
-    const device = deviceName(options.device ?? "auto");
-    const capacity = wholeNumber(options.maxQueue ?? 1024, "maxQueue", 0);
-    const concurrency = wholeNumber(options.concurrency ?? 1, "concurrency", 1, 1024);
-    const bytes = await readModelBytes(source, "ScriptModule.load");
-    const where = typeof source === "string" ? source : "the model";
-    await checkTorchScriptArchive(bytes, { where });
+  static async load(source: ModelSource, options: ScriptModuleOptions = {}): Promise<ScriptModule> {
+    const read = readOptions(options, LOAD_OPTIONS, "ScriptModule.load");
+    const { device = "auto", maxQueue = 1024, concurrency = 1, signal } = read;
+    optionalSignal(signal);
+    deviceName(device);
+    const capacity = wholeNumber(maxQueue, "maxQueue", 0);
+    wholeNumber(concurrency, "concurrency", 1, 1024);
+    const where = modelName(source);
+    const bytes = await readModelBytes(source, "ScriptModule.load", { signal });
+    await abortable(checkTorchScriptArchive(bytes, { where }), signal);
     const module = await nativeCall(native().ScriptModule.load(bytes, device, where));
+    if (signal?.aborted) {
+      module.dispose();
+      throw abortError(signal);
+    }
     return new ScriptModule(module, new BoundedQueue({ capacity, concurrency }));
   }
 
@@ -123,19 +134,31 @@ export class ScriptModule {
   ): Promise<ScriptValue<TensorHandle>>;
   run(method: string, args?: readonly ScriptInput[], options?: RunOptions): Promise<ScriptValue>;
   async run(method: string, args: readonly ScriptInput[] = [], options: RunOptions = {}): Promise<unknown> {
-    checkOptionNames(options, RUN_OPTIONS, "run");
-    if (typeof method !== "string") throw expected("INVALID_ARGUMENT", "a method's name", "method", method);
-    if (!Array.isArray(args)) throw expected("INVALID_ARGUMENT", "an array of arguments", "args", args);
-    const { signal, keep = false } = options;
-    if (signal !== undefined && !isAbortSignal(signal)) {
-      throw expected("INVALID_OPTION", "an AbortSignal", "signal", signal);
-    }
-    const bigIntegers = oneOf(options.integers ?? "number", "integers", ["number", "bigint"]) === "bigint";
+    this.#checkCall(method, args);
+    const { signal, keywords = {}, keep = false, integers = "number" } = readOptions(options, RUN_OPTIONS, "run");
+    optionalSignal(signal);
+    trueOrFalse(keep, "keep");
+    if (!isObject(keywords)) throw expected("INVALID_OPTION", "arguments by name", "keywords", keywords);
+    const bigIntegers = oneOf(integers, "integers", ["number", "bigint"]) === "bigint";
     // Before anything is copied for a call that cannot run.
     this.#queue.check(signal);
-    const call = this.#prepare(method, args, options.keywords ?? {});
+    const call = this.#prepare(method, args, keywords);
+    return this.#start(method, call, { keep, bigIntegers }, signal);
+  }
+
+  #checkCall(method: unknown, args: unknown): void {
+    if (typeof method !== "string") throw expected("INVALID_ARGUMENT", "a method's name", "method", method);
+    if (!Array.isArray(args)) throw expected("INVALID_ARGUMENT", "an array of arguments", "args", args);
+  }
+
+  #start(
+    method: string,
+    call: NativeCallArguments,
+    options: { keep: boolean; bigIntegers: boolean },
+    signal: AbortSignal | undefined,
+  ): Promise<unknown> {
     return this.#queue.run(
-      () => nativeCall(nativeCallSync(() => this.#native.run(method, call, { keep, bigIntegers }, wrapTensor))),
+      () => nativeCall(nativeCallSync(() => this.#native.run(method, call, options, wrapTensor))),
       { signal, onDropped: () => native().dropCall(call) },
     );
   }
@@ -143,12 +166,24 @@ export class ScriptModule {
   /**
    * Calls a method a few times and drops the results: the first two runs of TorchScript code are slow, because libtorch
    * watches the one and optimises before the other. Not for a module whose calls change its state.
-   * @param inputs - typical inputs: libtorch optimises for their dtypes and shapes
+   * @param inputs - typical inputs: libtorch optimises for their dtypes and shapes; copied before the call returns
+   * @throws as {@link run}
    */
   async warmUp(inputs: readonly ScriptInput[], options: WarmUpOptions = {}): Promise<void> {
-    checkOptionNames(options, ["method", "runs"], "warmUp");
-    const runs = wholeNumber(options.runs ?? 3, "runs", 1);
-    for (let i = 0; i < runs; i++) await this.run(options.method ?? "forward", inputs, { keep: true });
+    const { method = "forward", runs = 3, signal } = readOptions(options, ["method", "runs", "signal"], "warmUp");
+    wholeNumber(runs, "runs", 1, 1000);
+    optionalSignal(signal);
+    this.#checkCall(method, inputs);
+    this.#queue.check(signal);
+    // Copied here and now, once a run: the caller may write into the inputs while the first one is under way.
+    const calls = Array.from({ length: runs }, () => this.#prepare(method, inputs, {}));
+    try {
+      for (let call = calls.shift(); call !== undefined; call = calls.shift()) {
+        await this.#start(method, call, { keep: true, bigIntegers: false }, signal);
+      }
+    } finally {
+      for (const call of calls) native().dropCall(call);
+    }
   }
 
   /** Methods with their signatures, parameters, buffers, attributes and extra files: as of load, or of the last `to`. */
@@ -225,8 +260,8 @@ export class ScriptModule {
   }
 
   async #tensors(which: "parameters" | "buffers", options: TensorsOptions): Promise<unknown> {
-    checkOptionNames(options, ["keep"], which);
-    const keep = options.keep ?? false;
+    const { keep = false } = readOptions(options, ["keep"], which);
+    trueOrFalse(keep, "keep");
     return this.#queue.run(() => nativeCall(nativeCallSync(() => this.#native.tensors(which, keep, wrapTensor))));
   }
 

@@ -26,6 +26,9 @@ import {
   contactSheet,
   type Dataset,
   decodeDigit,
+  decodeDigits,
+  exportOnnx,
+  exportSafetensors,
   idx,
   imageFolder,
   isLeNet5Error,
@@ -118,6 +121,12 @@ const fixture = (name: string): string => join(packageRoot, "test", "fixtures", 
 const fitOnce = async (data: Parameters<LeNet5["fit"]>[0], options?: Parameters<LeNet5["fit"]>[1]): Promise<void> => {
   for await (const _ of model.fit(data, options));
 };
+
+/** A tensor with a dtype of this name. */
+const shapeless = (dtype: unknown) => ({ data: new Float32Array(784), shape: [1, 784], dtype }) as never;
+/** Nobody's option. */
+const misspelt = { ouptut: new Float32Array(400) } as object;
+const png28 = fixture("no-image.png");
 
 const TABLE: Row[] = [
   {
@@ -344,6 +353,29 @@ const TABLE: Row[] = [
     // @ts-expect-error What a caller without types may do.
     call: () => mnist.load({ direktory: "/" }),
   },
+  ...(
+    [
+      ["null for a model's options", "INVALID_ARGUMENT", () => new LeNet5(null as never)],
+      ["null for a training's options", "INVALID_ARGUMENT", () => fitOnce(digits, null as never)],
+      ["null for a state dict", "INVALID_ARGUMENT", () => LeNet5.fromStateDict(null as never)],
+      ["null for a file", "INVALID_ARGUMENT", () => LeNet5.load(null as never)],
+      ["an empty path", "INVALID_ARGUMENT", () => LeNet5.load("")],
+      ["an http: address for a model", "INVALID_ARGUMENT", () => LeNet5.load(new URL("http://127.0.0.1/lenet5.pt"))],
+      ["a dtype that every object has", "INVALID_DTYPE", () => model.predict(shapeless("toString"))],
+      ["a dtype of null", "INVALID_DTYPE", () => model.predictSync(shapeless(null))],
+      ["a misspelt option of predictSync", "UNKNOWN_OPTION", () => model.predictSync(digits.images, misspelt)],
+      ["a misspelt option of forwardSync", "UNKNOWN_OPTION", () => model.forwardSync(digits.images, misspelt)],
+      ["a misspelt option of decodeDigits", "UNKNOWN_OPTION", () => decodeDigits([], misspelt)],
+      ["a misspelt option of LeNet5.load", "UNKNOWN_OPTION", () => LeNet5.load(saved, misspelt)],
+      ["a misspelt option of an export", "UNKNOWN_OPTION", () => exportOnnx(model, misspelt)],
+      ["a concurrency of NaN", "INVALID_OPTION", () => decodeDigits([png28], { concurrency: Number.NaN })],
+      ["a concurrency of 0", "INVALID_OPTION", () => decodeDigits([png28], { concurrency: 0 })],
+      ["class names of another number", "INVALID_OPTION", () => LeNet5.load(saved, { classNames: ["a"] })],
+      ["a normalisation of 0", "INVALID_OPTION", () => LeNet5.load(saved, { normalization: { mean: 0, std: 0 } })],
+      ["a path that is undefined", "INVALID_ARGUMENT", () => exportSafetensors(model, undefined as never)],
+      ["a signal that is none", "INVALID_OPTION", () => LeNet5.load(saved, { signal: {} as AbortSignal })],
+    ] as [string, string, () => unknown][]
+  ).map(([input, code, call]) => ({ input, code: `LENET5_${code}`, call })),
   {
     input: "predictions for other images on a contact sheet",
     code: "LENET5_COUNT_MISMATCH",

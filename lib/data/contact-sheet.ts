@@ -3,8 +3,10 @@
 // Problem: a machine in a data centre has no fonts, and text in an SVG would then be blank. Resolution: captions are
 // drawn with a single-stroke alphabet of our own, in capitals.
 import sharp from "sharp";
+import { abortable, throwIfAborted } from "../abort.js";
 import { expected } from "../errors.js";
-import { checkOptionNames, wholeNumber } from "../options.js";
+import { own } from "../is.js";
+import { optionalSignal, readOptions, wholeNumber } from "../options.js";
 import { checkDataset, type Dataset, PIXELS, SIDE } from "./dataset.js";
 
 /** Options of {@link contactSheet}. */
@@ -13,6 +15,8 @@ export interface ContactSheetOptions {
   predictions?: ArrayLike<number>;
   /** Images side by side. @defaultValue as many as make the sheet about square, at most 20 */
   columns?: number;
+  /** Aborts the call. */
+  signal?: AbortSignal;
 }
 
 /** Most images on one sheet. */
@@ -91,17 +95,19 @@ const UNKNOWN = "0040460600";
  *
  * @param dataset - 1 to 2,500 images; `subsetOf` picks some
  * @returns the PNG file's contents
- * @throws LENET5_INVALID_OPTION, LENET5_UNKNOWN_OPTION, LENET5_COUNT_MISMATCH and what `checkDataset` throws
+ * @throws LENET5_ABORTED, LENET5_INVALID_OPTION, LENET5_UNKNOWN_OPTION, LENET5_COUNT_MISMATCH and what `checkDataset` throws
  */
 export async function contactSheet(dataset: Dataset, options: ContactSheetOptions = {}): Promise<Buffer> {
-  checkOptionNames(options, ["predictions", "columns"], "contactSheet");
+  const read = readOptions(options, ["predictions", "columns", "signal"], "contactSheet");
+  throwIfAborted(optionalSignal(read.signal));
   checkDataset(dataset);
   const { count } = dataset;
   if (count > MAX_SHEET_IMAGES)
     throw expected("INVALID_OPTION", `at most ${MAX_SHEET_IMAGES} images`, "contactSheet", count);
-  const { predictions, columns = Math.min(Math.ceil(Math.sqrt(count)), 20) } = options;
-  if (predictions !== undefined && predictions.length !== count) {
-    throw expected("COUNT_MISMATCH", `${count} class indices, one an image,`, "predictions", predictions.length);
+  const { predictions, columns = Math.min(Math.ceil(Math.sqrt(count)), 20) } = read;
+  if (predictions !== undefined && Object(predictions).length !== count) {
+    const received = Object(predictions).length ?? predictions;
+    throw expected("COUNT_MISMATCH", `${count} class indices, one an image,`, "predictions", received);
   }
   wholeNumber(columns, "columns", 1, MAX_SHEET_IMAGES);
 
@@ -127,11 +133,12 @@ export async function contactSheet(dataset: Dataset, options: ContactSheetOption
   const overlay = Buffer.from(
     `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}">${marks}</svg>`,
   );
-  return await sharp(pixels, { raw: { width, height, channels: 1 } })
+  const drawn = sharp(pixels, { raw: { width, height, channels: 1 } })
     .toColourspace("srgb")
     .composite([{ input: overlay }])
     .png()
     .toBuffer();
+  return await abortable(drawn, read.signal);
 }
 
 const PEN = 'fill="none" stroke-width="1.3" stroke-linecap="round" stroke-linejoin="round"';
@@ -161,7 +168,7 @@ function pathOf(text: string, left: number, top: number): string {
   const unit = CAPITAL / 6;
   let path = "";
   for (const [i, character] of [...text].entries()) {
-    for (const line of (STROKES[character] ?? UNKNOWN).split(" ")) {
+    for (const line of (own(STROKES, character) ?? UNKNOWN).split(" ")) {
       for (let at = 0; at < line.length; at += 2) {
         const x = left + i * ADVANCE + Number(line[at]) * unit;
         const y = top + Number(line[at + 1]) * unit;

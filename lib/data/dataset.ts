@@ -142,10 +142,14 @@ function normalizationOfHistogram(histogram: Float64Array, count: number): Norma
  *
  * @param dataset - where they come from
  * @param indices - positions of the images, in the order wanted; repeats are allowed
- * @throws LENET5_INVALID_ARGUMENT when a position lies outside the data set
+ * @throws LENET5_INVALID_ARGUMENT when a position lies outside the data set, and what {@link checkDataset} throws
  */
 export function subsetOf(dataset: Dataset, indices: ArrayLike<number>): Dataset {
-  const count = indices.length;
+  checkDataset(dataset);
+  const count = (Object(indices) as Partial<ArrayLike<number>>).length;
+  if (typeof count !== "number" || !Number.isSafeInteger(count) || count < 0) {
+    throw expected("INVALID_ARGUMENT", "an array of positions", "indices", indices);
+  }
   const images = new Uint8Array(count * PIXELS);
   const labels = new Int32Array(count);
   for (let i = 0; i < count; i++) {

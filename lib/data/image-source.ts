@@ -3,10 +3,10 @@
 // Problem: bytes may be pixels or an image file, a caller may write into what was handed over as soon as the call has
 // returned, and decoding takes a while. Resolution: what is not unmistakable is refused with a message that says what to
 // write, and `takeImage` copies, synchronously, whatever can change.
-import { fileURLToPath } from "node:url";
+import { type BlobLike, type Bytes, bytesOf, isBlob, isUrl, pathOfUrl } from "../byte-source.js";
 import { expected, expectedButGot, type LeNet5Error } from "../errors.js";
 import { imageFormatOf } from "../formats/image-signature.js";
-import { isArrayBuffer, isObject, isUint8Array, isUint8ClampedArray } from "../is.js";
+import { isObject } from "../is.js";
 import { PIXELS } from "./dataset.js";
 
 /** Colour pixels as a canvas has them (`ImageData`): `width` × `height` × 4 bytes, red, green, blue, opacity. */
@@ -18,19 +18,6 @@ export interface ImageDataLike {
   /** Rows. */
   readonly height: number;
 }
-
-/** A `Blob` or `File`, of a browser's kind or of Node's. */
-export interface BlobLike {
-  /** Its length in bytes. */
-  readonly size: number;
-  /** Its media type; nothing depends on it. */
-  readonly type: string;
-  /** Its contents. */
-  arrayBuffer(): Promise<ArrayBuffer>;
-}
-
-/** Bytes of any kind. */
-export type Bytes = Uint8Array | Uint8ClampedArray | ArrayBuffer;
 
 /** An encoded image: a path, a `file:` or `data:` URL, a file's contents, a `Blob`, or the pixels of a canvas. */
 export type EncodedImage = string | URL | Bytes | BlobLike | ImageDataLike;
@@ -59,14 +46,6 @@ export type TakenImage =
 export const MAX_IMAGE_PIXELS = 100_000_000;
 
 const FORMS = "a path, a URL, bytes, a Blob, ImageData, { image } or { pixels }";
-
-/** Bytes of any kind as a Uint8Array of this realm over the same memory; undefined for anything else. */
-export function bytesOf(value: unknown): Uint8Array | undefined {
-  if (isUint8Array(value) || isUint8ClampedArray(value)) {
-    return new Uint8Array(value.buffer, value.byteOffset, value.length);
-  }
-  return isArrayBuffer(value) ? new Uint8Array(value) : undefined;
-}
 
 /** The value of `{ pixels }` or `{ image }`, read once; undefined where `value` has no such name of its own. */
 export function labelled(value: unknown, label: "pixels" | "image", where: string): { value: unknown } | undefined {
@@ -111,7 +90,7 @@ function takePixels(value: unknown, where: string): TakenImage {
 }
 
 function takeEncoded(source: unknown, where: string): TakenImage {
-  if (typeof source === "string") return { kind: "path", path: source, name: source };
+  if (typeof source === "string" && source !== "") return { kind: "path", path: source, name: source };
   const name = "the image";
   const bytes = bytesOf(source);
   if (bytes !== undefined) {
@@ -128,27 +107,18 @@ function takeEncoded(source: unknown, where: string): TakenImage {
   throw expected("INVALID_ARGUMENT", FORMS, where, source);
 }
 
-function isUrl(value: object): value is { href: string } {
-  const { href, protocol, searchParams } = value as Partial<URL>;
-  return typeof href === "string" && typeof protocol === "string" && isObject(searchParams);
-}
-
-function isBlob(value: object): value is BlobLike {
-  const { size, type, arrayBuffer } = value as Partial<BlobLike>;
-  return typeof size === "number" && typeof type === "string" && typeof arrayBuffer === "function";
-}
-
 function takeUrl(href: string, where: string): TakenImage {
   const name = href.length <= 80 ? href : `${href.slice(0, 77)}...`;
   const data = /^data:[^,]*?(;base64)?,/i.exec(href);
-  try {
-    if (href.startsWith("file:")) return { kind: "path", path: fileURLToPath(href), name };
-    if (data !== null) {
-      const text = decodeURIComponent(href.slice(data[0].length));
-      return { kind: "contents", bytes: Uint8Array.from(Buffer.from(text, data[1] ? "base64" : "utf8")), name };
+  if (href.startsWith("file:")) return { kind: "path", path: pathOfUrl(href, where), name };
+  if (data !== null) {
+    let text: string;
+    try {
+      text = decodeURIComponent(href.slice(data[0].length));
+    } catch (error) {
+      throw expectedButGot("IMAGE_UNREADABLE", "a URL that can be decoded", name, (error as Error).message);
     }
-  } catch (error) {
-    throw expectedButGot("IMAGE_UNREADABLE", "a URL that can be read", name, (error as Error).message);
+    return { kind: "contents", bytes: Uint8Array.from(Buffer.from(text, data[1] ? "base64" : "utf8")), name };
   }
   throw expectedButGot("INVALID_ARGUMENT", "a file: or data: URL (fetch others, and hand over the bytes)", where, name);
 }

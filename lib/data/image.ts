@@ -8,17 +8,11 @@ import { open } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import sharp from "sharp";
 import { throwIfAborted } from "../abort.js";
+import { type BlobLike, bytesOf } from "../byte-source.js";
 import { expected, expectedButGot, isLeNet5Error, LeNet5Error } from "../errors.js";
 import { optionalFunction, optionalSignal, readOptions, wholeNumber } from "../options.js";
 import { PIXELS, SIDE } from "./dataset.js";
-import {
-  type BlobLike,
-  bytesOf,
-  type ImageSource,
-  MAX_IMAGE_PIXELS,
-  type TakenImage,
-  takeImage,
-} from "./image-source.js";
+import { type ImageSource, MAX_IMAGE_PIXELS, type TakenImage, takeImage } from "./image-source.js";
 import { BOX, placeByMass } from "./mass-centring.js";
 
 /** Most bytes an image file may have: 256 MiB. */

@@ -1,20 +1,18 @@
 // LeNet-5 as a TorchServe model archive (.mar): a zip with the TorchScript file, a handler for 28×28 grey images, the
 // class names and a manifest. TorchServe's own image handlers resize to 224×224 and apply ImageNet's normalisation,
 // so the archive brings its own.
-import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { buffer as collect } from "node:stream/consumers";
 import { ZipFile } from "yazl";
 import { packageRoot } from "#package-root";
+import { bytesOf } from "../byte-source.js";
 import { expected, expectedButGot } from "../errors.js";
-import { writeFileAtomically } from "../files.js";
 import { checkZip, readZipEntry } from "../formats/zip-check.js";
-import { checkOptionNames } from "../options.js";
-import { checkExport, type ExportableModel } from "./exportable-model.js";
+import { deliver, type ExportableModel, type ExportOptions, exportRequest } from "./exportable-model.js";
 
 /** Options of {@link exportModelArchive}. */
-export interface ModelArchiveOptions {
+export interface ModelArchiveOptions extends ExportOptions {
   /** The name that the model is served under: letters, digits, `_`, `-` and `.`. @defaultValue "lenet5" */
   modelName?: string;
   /** The version that it is served under. @defaultValue "1.0" */
@@ -28,34 +26,33 @@ const ARCHIVER_VERSION = "0.12.0";
 const NAME = /^[A-Za-z0-9][A-Za-z0-9_\-.]*$/;
 
 /**
- * Writes a model as a TorchServe archive, whole or not at all. Served, it takes an image file (`curl -T seven.png`) or
- * pixels, and answers `{"label": "7", "probability": …, "probabilities": […]}`.
+ * A model as a TorchServe archive: resolves to the bytes, or with a path writes the file, whole or not at all. Served, it
+ * takes an image file (`curl -T seven.png`) or pixels, and answers `{"label": "7", "probability": …, "probabilities": […]}`.
  *
  * @throws LENET5_INVALID_ARGUMENT, LENET5_UNKNOWN_OPTION, LENET5_INVALID_OPTION, LENET5_FILE_BUSY, LENET5_FILE_WRITE_FAILED,
- * LENET5_EXPORT_UNVERIFIED and the errors of the model's `save`
+ * LENET5_EXPORT_UNVERIFIED, LENET5_ABORTED and the errors of the model's `toTorchScript`
  */
-export async function exportModelArchive(
-  model: ExportableModel,
-  path: string,
-  options: ModelArchiveOptions = {},
-): Promise<void> {
-  checkExport(model, path, "exportModelArchive");
-  checkOptionNames(options, ["modelName", "version"], "exportModelArchive");
-  const { modelName = "lenet5", version = "1.0" } = options;
+export function exportModelArchive(model: ExportableModel, options?: ModelArchiveOptions): Promise<Uint8Array>;
+export function exportModelArchive(model: ExportableModel, path: string, options?: ModelArchiveOptions): Promise<void>;
+export async function exportModelArchive(model: ExportableModel, ...rest: unknown[]): Promise<unknown> {
+  const known = ["modelName", "version", "signal"] as const;
+  const request = exportRequest<ModelArchiveOptions>(model, rest, known, "exportModelArchive");
+  const { modelName = "lenet5", version = "1.0", signal } = request.options;
   for (const [name, value] of Object.entries({ modelName, version })) {
     if (typeof value !== "string" || !NAME.test(value)) {
       throw expected("INVALID_OPTION", "letters, digits, _, - and . with a letter or digit first", name, value);
     }
   }
+  const classNames = [...model.classNames];
+  const archive = bytesOf(await model.toTorchScript(signal === undefined ? {} : { signal }));
+  if (archive === undefined) throw expected("INVALID_ARGUMENT", "a LeNet5", "exportModelArchive: model", model);
   const contents = new Map<string, Buffer>([
     ["MAR-INF/MANIFEST.json", json(manifest(modelName, version))],
-    [SERIALIZED, await torchScriptOf(model)],
+    [SERIALIZED, Buffer.from(archive)],
     [HANDLER, await readFile(join(packageRoot, "lib", "export", HANDLER))],
-    ["index_to_name.json", json(Object.fromEntries(model.classNames.map((name, index) => [index, name])))],
+    ["index_to_name.json", json(Object.fromEntries(classNames.map((name, index) => [index, name])))],
   ]);
-  await writeFileAtomically(path, await zipOf(contents), {
-    verify: async (temporary) => requireContents(await readFile(temporary), contents, path),
-  });
+  return deliver(await zipOf(contents), request, (bytes, where) => requireContents(bytes, contents, where));
 }
 
 function manifest(modelName: string, modelVersion: string): object {
@@ -68,16 +65,6 @@ function manifest(modelName: string, modelVersion: string): object {
     model: { modelName, serializedFile: SERIALIZED, handler: HANDLER, modelVersion },
     archiverVersion: ARCHIVER_VERSION,
   };
-}
-
-async function torchScriptOf(model: ExportableModel): Promise<Buffer> {
-  const folder = await mkdtemp(join(tmpdir(), "lenet5-archive-"));
-  try {
-    await model.save(join(folder, SERIALIZED));
-    return await readFile(join(folder, SERIALIZED));
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
 }
 
 /** TorchServe unpacks with a streaming reader, which needs sizes ahead of contents: whole buffers give it those. */

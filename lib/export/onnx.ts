@@ -3,15 +3,19 @@
 // The graph repeats the network step by step, padding and normalisation included, and its weights are the state dict's
 // own, under the same names: whoever opens the file finds PyTorch's numbers in it, and whoever runs it cannot get the
 // normalisation wrong.
-import { readFile } from "node:fs/promises";
 import { expectedButGot } from "../errors.js";
-import { writeFileAtomically } from "../files.js";
 import { isUint8Array } from "../is.js";
 import { METADATA_NAME, type ModelMetadata, readMetadata, writeMetadata } from "../lenet5/metadata.js";
 import { joinParameters, parameterShapes, type StateDict } from "../lenet5/state-dict.js";
 import type { Tensor } from "../tensor.js";
 import { packageVersion } from "../version.js";
-import { checkExport, type ExportableModel, requireSameTensors } from "./exportable-model.js";
+import {
+  deliver,
+  type ExportableModel,
+  type ExportOptions,
+  exportRequest,
+  requireSameTensors,
+} from "./exportable-model.js";
 import {
   ATTRIBUTE_TYPE,
   decodeOnnx,
@@ -65,18 +69,19 @@ export function onnxBytes(stateDict: StateDict, metadata: ModelMetadata): Uint8A
 }
 
 /**
- * Writes a model as ONNX, whole or not at all; the file is read back and compared before it takes its name.
- * @throws LENET5_INVALID_ARGUMENT, LENET5_FILE_BUSY, LENET5_FILE_WRITE_FAILED, LENET5_EXPORT_UNVERIFIED
+ * A model as ONNX: resolves to the bytes, or with a path writes the file, whole or not at all. Either is read back and
+ * compared with the model first.
+ * @throws LENET5_INVALID_ARGUMENT, LENET5_UNKNOWN_OPTION, LENET5_INVALID_OPTION, LENET5_FILE_BUSY,
+ * LENET5_FILE_WRITE_FAILED, LENET5_EXPORT_UNVERIFIED, LENET5_ABORTED
  */
-export async function exportOnnx(model: ExportableModel, path: string): Promise<void> {
-  checkExport(model, path, "exportOnnx");
+export function exportOnnx(model: ExportableModel, options?: ExportOptions): Promise<Uint8Array>;
+export function exportOnnx(model: ExportableModel, path: string, options?: ExportOptions): Promise<void>;
+export async function exportOnnx(model: ExportableModel, ...rest: unknown[]): Promise<unknown> {
+  const request = exportRequest<ExportOptions>(model, rest, ["signal"], "exportOnnx");
   const stateDict = model.stateDict();
-  await writeFileAtomically(path, onnxBytes(stateDict, model), {
-    verify: async (temporary) => {
-      const written = readOnnx(await readFile(temporary), path);
-      requireSameTensors(stateDict, written.stateDict, path);
-    },
-  });
+  return deliver(onnxBytes(stateDict, model), request, (bytes, where) =>
+    requireSameTensors(stateDict, readOnnx(bytes, where).stateDict, where),
+  );
 }
 
 /**
@@ -110,8 +115,8 @@ export function readOnnx(bytes: Uint8Array, where = "model"): { stateDict: State
   }
   const { numClasses } = joinParameters(stateDict, where);
   const text = model.metadataProps.find(({ key }) => key === METADATA_NAME)?.value;
-  if (text === undefined) throw foreign(`one without ${METADATA_NAME}`);
   const metadata = readMetadata(text, numClasses, where);
+  if (metadata === undefined) throw foreign(`one without ${METADATA_NAME}`);
   for (const name of ["mean", "std"] as const) {
     const constant = constants.get(name);
     const value = constant === undefined ? undefined : readFloats(constant, where).data[0];

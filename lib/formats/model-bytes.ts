@@ -1,38 +1,52 @@
 // A model file's bytes, from its path or from whoever has them already.
 import { constants } from "node:buffer";
 import { open } from "node:fs/promises";
+import { abortable, throwIfAborted } from "../abort.js";
+import { type BlobLike, type Bytes, bytesOf, isBlob, isUrl, pathOfUrl } from "../byte-source.js";
 import { expected, expectedButGot, isLeNet5Error, LeNet5Error } from "../errors.js";
-import { isUint8Array } from "../is.js";
+
+/** A model file: a path, a `file:` URL, the file's contents, or a `Blob`. */
+export type ModelSource = string | URL | Bytes | BlobLike;
 
 /** A single read of Linux transfers at most 2 GiB. */
 const LARGEST_READ = 1024 * 1024 * 1024;
 
 /**
  * Reads a model file whole. What comes back is the caller's own: an array that was given is copied.
- * @param source - a path, or the file's contents
+ * @param source - a path, a `file:` URL, the file's contents, or a `Blob`
  * @param api - who asks, for messages
  * @param largest - most bytes that a file may have
- * @throws LENET5_MODEL_NOT_FOUND, LENET5_MODEL_TOO_LARGE, LENET5_INVALID_ARGUMENT
+ * @throws LENET5_ABORTED, LENET5_MODEL_NOT_FOUND, LENET5_MODEL_TOO_LARGE, LENET5_INVALID_ARGUMENT
  */
 export async function readModelBytes(
-  source: string | Uint8Array,
+  source: ModelSource,
   api: string,
-  largest: number = constants.MAX_LENGTH,
+  { largest = constants.MAX_LENGTH, signal }: { largest?: number; signal?: AbortSignal | undefined } = {},
 ): Promise<Uint8Array> {
-  if (isUint8Array(source)) {
-    if (source.length > largest) throw tooLarge("the model", source.length, largest);
-    return Uint8Array.from(source);
+  throwIfAborted(signal);
+  const given = bytesOf(source);
+  if (given !== undefined) {
+    if (given.length > largest) throw tooLarge("the model", given.length, largest);
+    return given.slice();
   }
-  if (typeof source !== "string") throw expected("INVALID_ARGUMENT", "a path or a Uint8Array", api, source);
+  if (isBlob(source)) {
+    if (!(source.size <= largest)) throw tooLarge("the model", source.size, largest);
+    return await bytesOfBlob(source, signal);
+  }
+  const path = isUrl(source) ? pathOfUrl(source.href, api) : source;
+  if (typeof path !== "string" || path === "") {
+    throw expected("INVALID_ARGUMENT", "a path, a file: URL, bytes or a Blob", api, path);
+  }
   try {
-    const file = await open(source, "r");
+    const file = await open(path, "r");
     try {
       const status = await file.stat();
       if (!status.isFile()) throw new Error("something that is not a file");
-      if (status.size > largest) throw tooLarge(source, status.size, largest);
+      if (status.size > largest) throw tooLarge(path, status.size, largest);
       const bytes = new Uint8Array(status.size);
       let position = 0;
       while (position < bytes.length) {
+        throwIfAborted(signal);
         const wanted = Math.min(LARGEST_READ, bytes.length - position);
         const { bytesRead } = await file.read(bytes, position, wanted, position);
         if (bytesRead === 0) break; // the file has become shorter
@@ -46,9 +60,26 @@ export async function readModelBytes(
     if (isLeNet5Error(cause)) throw cause;
     throw new LeNet5Error(
       "MODEL_NOT_FOUND",
-      `Expected a model file for ${source} but received ${(cause as Error).message}`,
+      `Expected a model file for ${path} but received ${(cause as Error).message}`,
       { cause },
     );
+  }
+}
+
+/** What messages call a model: by its path, where there is one. */
+export function modelName(source: ModelSource): string {
+  if (typeof source === "string") return source;
+  return isUrl(source) ? source.href.slice(0, 200) : "the model";
+}
+
+async function bytesOfBlob(blob: BlobLike, signal: AbortSignal | undefined): Promise<Uint8Array> {
+  try {
+    return bytesOf(await abortable(blob.arrayBuffer(), signal))!.slice();
+  } catch (cause) {
+    if (isLeNet5Error(cause)) throw cause;
+    throw new LeNet5Error("MODEL_NOT_FOUND", `Expected a Blob that can be read for the model but received ${cause}`, {
+      cause,
+    });
   }
 }
 

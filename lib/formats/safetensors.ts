@@ -3,8 +3,9 @@
 //
 // Everything a header says is checked against the bytes that are there before any of it is used: a file can declare
 // what it likes, but no tensor is allocated larger than the file, and no byte belongs to two tensors or to none.
+import { type Bytes, bytesOf } from "../byte-source.js";
 import { expected, expectedButGot, type LeNet5Error } from "../errors.js";
-import { ARRAY_OF, checkTensor, type DType, type Tensor } from "../tensor.js";
+import { ARRAY_OF, type DType, readTensor, type Tensor } from "../tensor.js";
 import { duplicateKey } from "./json-keys.js";
 
 /** What a safetensors file holds. */
@@ -33,15 +34,18 @@ const BYTES = { F64: 8, F32: 4, F16: 2, BF16: 2, I64: 8, I32: 4, I16: 2, I8: 1, 
 /**
  * Writes tensors in the safetensors format. The header is padded so that tensors begin at a multiple of 8, wider element
  * types come first so that each tensor is aligned.
- * @throws LENET5_INVALID_DTYPE, LENET5_INVALID_SHAPE for a tensor that contradicts itself
+ * @throws LENET5_INVALID_DTYPE, LENET5_INVALID_SHAPE for a tensor that contradicts itself; LENET5_INVALID_ARGUMENT
  */
 export function safetensorsBytes(tensors: Record<string, Tensor>, metadata: Record<string, string> = {}): Uint8Array {
-  const names = new Map<DType, string>(Object.entries(DTYPE_NAMES).map(([name, dtype]) => [dtype, name]));
-  const entries = Object.entries(tensors);
-  for (const [name, tensor] of entries) {
-    if (name === "__metadata__") throw expected("INVALID_ARGUMENT", "another name", "a tensor", name);
-    checkTensor(tensor, `tensor "${name}"`);
+  if (!isRecord(tensors)) throw expected("INVALID_ARGUMENT", "tensors by name", "safetensorsBytes", tensors);
+  if (!isRecord(metadata) || !Object.values(metadata).every((text) => typeof text === "string")) {
+    throw expected("INVALID_ARGUMENT", "text by name", "metadata", metadata);
   }
+  const names = new Map<DType, string>(Object.entries(DTYPE_NAMES).map(([name, dtype]) => [dtype, name]));
+  const entries = Object.entries(tensors).map(([name, tensor]): [string, Tensor] => {
+    if (name === "__metadata__") throw expected("INVALID_ARGUMENT", "another name", "a tensor", name);
+    return [name, readTensor(tensor, `tensor "${name}"`)];
+  });
   entries.sort(([, a], [, b]) => b.data.BYTES_PER_ELEMENT - a.data.BYTES_PER_ELEMENT);
   const header: [string, object][] = [];
   if (Object.keys(metadata).length > 0) header.push(["__metadata__", metadata]);
@@ -70,11 +74,21 @@ export function safetensorsBytes(tensors: Record<string, Tensor>, metadata: Reco
  * Reads the bytes of a safetensors file. Each tensor gets memory of its own.
  * @param where - the file's name for error messages
  * @throws LENET5_MODEL_CORRUPT, LENET5_MODEL_TOO_LARGE (a header above 100 MB), LENET5_INVALID_DTYPE (an element type
- * that this package has none for, such as F8_E4M3)
+ * that this package has none for, such as F8_E4M3), LENET5_INVALID_ARGUMENT
  */
-export function readSafetensors(bytes: Uint8Array, where = "model"): SafetensorsContents {
+export function readSafetensors(bytes: Bytes, where = "model"): SafetensorsContents {
   const corrupt = (received: string): LeNet5Error =>
     expectedButGot("MODEL_CORRUPT", "a safetensors file", where, received);
+  const contents = bytesOf(bytes);
+  if (contents === undefined) throw expected("INVALID_ARGUMENT", "a Uint8Array", where, bytes);
+  return readContents(contents, where, corrupt);
+}
+
+function readContents(
+  bytes: Uint8Array,
+  where: string,
+  corrupt: (received: string) => LeNet5Error,
+): SafetensorsContents {
   const { header, dataStart } = readHeader(bytes, where, corrupt);
   const { __metadata__: metadata = {}, ...declared } = header;
   if (!isRecord(metadata) || !Object.values(metadata).every((text) => typeof text === "string")) {
@@ -93,8 +107,7 @@ export function readSafetensors(bytes: Uint8Array, where = "model"): Safetensors
   }
   const tensors = entries.map(({ name, shape, dtype, begin, end }): [string, Tensor] => {
     const copy = bytes.slice(dataStart + begin, dataStart + end);
-    const own = Buffer.isBuffer(copy) ? new Uint8Array(copy) : copy; // Buffer.slice shares its parent's memory
-    return [name, { data: new ARRAY_OF[dtype](own.buffer), shape, dtype } as Tensor];
+    return [name, { data: new ARRAY_OF[dtype](copy.buffer), shape, dtype } as Tensor];
   });
   return { tensors: Object.fromEntries(tensors), metadata: metadata as Record<string, string> };
 }

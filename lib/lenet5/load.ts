@@ -1,6 +1,7 @@
 // Reading a model file: which format it is, its weights and what it says of itself.
 
-import { readModelBytes } from "../formats/model-bytes.js";
+import { abortable, throwIfAborted } from "../abort.js";
+import { type ModelSource, modelName, readModelBytes } from "../formats/model-bytes.js";
 import { checkTorchScriptArchive } from "../formats/torchscript-archive.js";
 import { native, nativeCall } from "../native.js";
 import { METADATA_NAME, type ModelMetadata, readMetadata } from "./metadata.js";
@@ -14,21 +15,23 @@ const LARGEST_FILE = 64 * 1024 * 1024;
 export interface ModelFile {
   flat: Float32Array;
   numClasses: number;
-  metadata: ModelMetadata;
+  /** What the file says of itself; undefined where Python wrote it. */
+  metadata: ModelMetadata | undefined;
 }
 
-/** Reads TorchScript or safetensors from a path or from the file's contents. */
-export async function readModel(source: string | Uint8Array): Promise<ModelFile> {
-  const where = typeof source === "string" ? source : "the model";
-  const bytes = await readModelBytes(source, "LeNet5.load", LARGEST_FILE);
+/** Reads TorchScript or safetensors. @throws the errors of `LeNet5.load` */
+export async function readModel(source: ModelSource, signal: AbortSignal | undefined): Promise<ModelFile> {
+  const where = modelName(source);
+  const bytes = await readModelBytes(source, "LeNet5.load", { largest: LARGEST_FILE, signal });
   // A zip begins with "PK"; a safetensors file with its header's length and "{".
   const isSafetensors = bytes.length > 9 && bytes[8] === 0x7b && !(bytes[0] === 0x50 && bytes[1] === 0x4b);
   if (isSafetensors) {
     const { stateDict, metadata } = stateDictFromSafetensors(bytes, where);
     return { ...joinParameters(stateDict, where), metadata };
   }
-  await checkTorchScriptArchive(bytes, { where });
+  await abortable(checkTorchScriptArchive(bytes, { where }), signal);
   const { tensors, metadata } = await nativeCall(native().readTorchScript(bytes, METADATA_NAME));
+  throwIfAborted(signal);
   const stateDict: StateDict = Object.fromEntries(
     Object.entries(tensors).map(([name, { shape, data }]) => [name, { data, shape, dtype: "float32" as const }]),
   );

@@ -33,14 +33,11 @@ export function writeMetadata(metadata: ModelMetadata): string {
 }
 
 /**
- * Reads the JSON text; a model that has none (a state dict that Python saved) gets MNIST's normalisation and numbered
- * classes.
+ * Reads the JSON text; a model that Python saved has none.
  * @throws LENET5_MODEL_CORRUPT when the text contradicts the weights
  */
-export function readMetadata(text: string | undefined, numClasses: number, where: string): ModelMetadata {
-  if (text === undefined || text === "") {
-    return { classNames: defaultClassNames(numClasses), normalization: MNIST_NORMALIZATION };
-  }
+export function readMetadata(text: string | undefined, numClasses: number, where: string): ModelMetadata | undefined {
+  if (text === undefined || text === "") return undefined;
   try {
     const { classNames, normalization } = JSON.parse(text) as Partial<ModelMetadata>;
     const named =

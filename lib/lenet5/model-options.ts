@@ -2,7 +2,8 @@
 import { randomInt } from "node:crypto";
 import type { Normalization } from "../data/dataset.js";
 import { expected } from "../errors.js";
-import { checkOptionNames, finiteNumber, oneOf, wholeNumber } from "../options.js";
+import { isObject } from "../is.js";
+import { finiteNumber, oneOf, readOptions, wholeNumber } from "../options.js";
 
 /** Where a model computes. */
 export interface DeviceOptions {
@@ -29,11 +30,29 @@ export interface LeNet5Options extends DeviceOptions {
   normalization?: Normalization;
 }
 
+/**
+ * Options of `LeNet5.load`. A file that this package wrote has class names and normalisation of its own; an option that
+ * is given goes before what the file says.
+ */
+export interface LoadOptions extends DeviceOptions {
+  /** One name a class. @defaultValue what the file says, else "0", "1", … */
+  classNames?: readonly string[];
+  /**
+   * Mean and standard deviation of the pixels that the weights were trained on, in units of 0..1. @defaultValue what the
+   * file says, else MNIST's 0.1307 and 0.3081: a file that Python wrote says nothing, and weights that were trained on
+   * other data give wrong answers without it
+   */
+  normalization?: Normalization;
+  /** Aborts the call. */
+  signal?: AbortSignal;
+}
+
 /** Options of `LeNet5.fromStateDict`. */
 export type StateDictOptions = DeviceOptions & Pick<LeNet5Options, "classNames" | "normalization" | "seed">;
 
-/** Names of {@link DeviceOptions}. */
-export const DEVICE_OPTIONS = ["device", "engine", "instructionSet"] as const;
+const DEVICE_OPTIONS = ["device", "engine", "instructionSet"] as const;
+/** Names of {@link LoadOptions}. */
+export const LOAD_OPTIONS = [...DEVICE_OPTIONS, "classNames", "normalization", "signal"] as const;
 /** Names of {@link StateDictOptions}. */
 export const STATE_DICT_OPTIONS = [...DEVICE_OPTIONS, "classNames", "normalization", "seed"] as const;
 const MODEL_OPTIONS = [...STATE_DICT_OPTIONS, "numClasses"] as const;
@@ -47,10 +66,9 @@ export type ResolvedModelOptions = Required<DeviceOptions> &
 
 /** Applies the defaults and checks the values. @throws LENET5_UNKNOWN_OPTION, LENET5_INVALID_OPTION */
 export function modelOptions(options: LeNet5Options): ResolvedModelOptions {
-  checkOptionNames(options, MODEL_OPTIONS, "new LeNet5");
-
-  const { numClasses = 10, seed = randomInt(2 ** 31), classNames, normalization } = options;
-  const { device = "auto", engine = "auto", instructionSet = "auto" } = options;
+  const given = readOptions(options, MODEL_OPTIONS, "new LeNet5");
+  const { numClasses = 10, seed = randomInt(2 ** 31), classNames, normalization } = given;
+  const { device = "auto", engine = "auto", instructionSet = "auto" } = given;
 
   wholeNumber(numClasses, "numClasses", 1, 10_000);
   wholeNumber(seed, "seed", 0);
@@ -74,12 +92,22 @@ function checkDevice(device: unknown): void {
   }
 }
 
+/** A copy of what a caller may change while a file is read; the constructor checks it. */
+export function snapshotOf<T extends Pick<LeNet5Options, "classNames" | "normalization">>(options: T): T {
+  const { classNames, normalization } = options;
+  return {
+    ...options,
+    ...(Array.isArray(classNames) ? { classNames: [...classNames] } : {}),
+    ...(isObject(normalization) ? { normalization: { mean: normalization.mean, std: normalization.std } } : {}),
+  };
+}
+
 function checkClassNames(classNames: unknown, numClasses: number): readonly string[] | undefined {
   if (classNames === undefined) return undefined;
   if (
     !Array.isArray(classNames) ||
     classNames.length !== numClasses ||
-    !classNames.every((name) => typeof name === "string")
+    !Array.from(classNames).every((name) => typeof name === "string")
   ) {
     throw expected("INVALID_OPTION", `${numClasses} strings`, "classNames", classNames);
   }

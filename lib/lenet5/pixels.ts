@@ -1,9 +1,8 @@
 // What `predict` and its kin take as images, brought to one form: raw pixels, their count and their size.
+import { type Bytes, bytesOf } from "../byte-source.js";
 import { decodeAll } from "../data/image.js";
 import {
   ambiguous,
-  type Bytes,
-  bytesOf,
   type EncodedImage,
   type ImageSource,
   labelled,

@@ -8,13 +8,13 @@ import { joinParameters, type StateDict, splitParameters } from "./state-dict.js
 
 /**
  * Reads LeNet-5's parameters from the bytes of a safetensors file; F64, F16 and BF16 are converted to float32. A file
- * without this package's metadata (a PyTorch state dict) gets MNIST's normalisation and numbered classes.
+ * that Python wrote has none of this package's metadata.
  * @throws LENET5_MODEL_MISMATCH where it holds other tensors, and the errors of {@link readSafetensors}
  */
 export function stateDictFromSafetensors(
   bytes: Uint8Array,
   where = "model",
-): { stateDict: StateDict; metadata: ModelMetadata } {
+): { stateDict: StateDict; metadata: ModelMetadata | undefined } {
   const { tensors, metadata } = readSafetensors(bytes, where);
   const floats = Object.fromEntries(
     Object.entries(tensors).map(([name, tensor]) => [name, toFloat32(tensor, `${where}: ${name}`)]),

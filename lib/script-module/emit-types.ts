@@ -1,6 +1,12 @@
 // A TypeScript declaration of a module's methods, from its inspection: what `lenet5 inspect --emit-types` writes.
 import { expected } from "../errors.js";
-import type { ModuleInspection, ScriptArgument, ScriptMethod, ScriptType } from "./inspection.js";
+import {
+  checkInspection,
+  type ModuleInspection,
+  type ScriptArgument,
+  type ScriptMethod,
+  type ScriptType,
+} from "./inspection.js";
 
 /** Words that TypeScript does not take as a parameter's name. */
 const RESERVED = new Set(
@@ -17,12 +23,13 @@ const TYPES = ["FloatValue", "ScriptInput", "ScriptModule", "ScriptValue", "Tens
  * Writes a declaration that gives `forward` and `call` the types of the module's own methods. Use:
  * `const model = await ScriptModule.load<Mlp>("mlp.pt");`
  * @param name - the interface's name, an identifier
- * @throws LENET5_INVALID_ARGUMENT for a name that is no identifier
+ * @throws LENET5_INVALID_ARGUMENT for a name that is no identifier and what is no inspection
  */
 export function emitTypes(inspection: ModuleInspection, name: string): string {
   if (typeof name !== "string" || !IDENTIFIER.test(name) || RESERVED.has(name) || TYPES.includes(name)) {
     throw expected("INVALID_ARGUMENT", "an identifier", "the name of the interface", name);
   }
+  checkInspection(inspection, "emitTypes");
   const members: string[] = [];
   for (const method of inspection.methods) {
     const comment = `  /** ${method.signature.replace(/\*\//g, "*\\/").replace(/[\r\n\u2028\u2029]/g, " ")} */`;

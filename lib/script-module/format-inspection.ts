@@ -1,9 +1,10 @@
 // A module's inspection as text for people: what `lenet5 inspect FILE` prints.
 import { textTable } from "../text-table.js";
-import type { ModuleInspection, ScriptAttribute, ScriptTensorInfo } from "./inspection.js";
+import { checkInspection, type ModuleInspection, type ScriptAttribute, type ScriptTensorInfo } from "./inspection.js";
 
-/** Formats an inspection: a heading, then methods, parameters, buffers, attributes and extra files, one a line. */
+/** Formats an inspection: a heading, then methods, parameters, buffers, attributes and extra files, one a line. @throws LENET5_INVALID_ARGUMENT */
 export function formatInspection(inspection: ModuleInspection): string {
+  checkInspection(inspection, "formatInspection");
   const { className, device, methods, parameters, buffers, attributes, extraFiles } = inspection;
   const count = parameters.reduce((sum, each) => sum + elements(each), 0);
   const sections = [

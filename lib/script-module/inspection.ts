@@ -1,4 +1,6 @@
 // What a TorchScript module has, as `ScriptModule.inspect()` tells it.
+import { expected } from "../errors.js";
+import { isObject } from "../is.js";
 
 /** A type of a signature, as a tree. */
 export interface ScriptType {
@@ -95,4 +97,31 @@ export interface ModuleInspection {
   attributes: ScriptAttribute[];
   /** Files that were saved with the module, with their sizes in bytes. */
   extraFiles: { name: string; bytes: number }[];
+}
+
+/** Refuses what is no inspection, as far as a formatter depends on it. @throws LENET5_INVALID_ARGUMENT */
+export function checkInspection(value: unknown, where: string): asserts value is ModuleInspection {
+  const all = (name: string, ...holds: ((member: Record<PropertyKey, unknown>) => boolean)[]): boolean => {
+    const members = isObject(value) ? value[name] : undefined;
+    return (
+      Array.isArray(members) && members.every((each) => isObject(each) && holds.every((hold) => hold(each))) === true
+    );
+  };
+  const named = (each: Record<PropertyKey, unknown>): boolean => typeof each.name === "string";
+  const shaped = (each: Record<PropertyKey, unknown>): boolean => Array.isArray(each.shape);
+  const typed = (each: Record<PropertyKey, unknown>): boolean => isType(each.type);
+  const isArgument = (each: unknown): boolean => isObject(each) && named(each) && isType(each.type);
+  const called = ({ signature, arguments: given, returns }: Record<PropertyKey, unknown>): boolean =>
+    typeof signature === "string" && Array.isArray(given) && given.every(isArgument) && isType(returns);
+  const whole =
+    all("methods", named, called) &&
+    all("parameters", named, shaped) &&
+    all("buffers", named, shaped) &&
+    all("attributes", named, typed) &&
+    all("extraFiles", named);
+  if (!whole) throw expected("INVALID_ARGUMENT", "an inspection, as inspect() gives it,", where, value);
+}
+
+function isType(value: unknown): boolean {
+  return isObject(value) && typeof value.kind === "string" && (value.inner === undefined || Array.isArray(value.inner));
 }

@@ -2,7 +2,7 @@
 import { expected, expectedButGot } from "../errors.js";
 import { brand, isBranded } from "../is.js";
 import { type NativeTensor, native, nativeCall, nativeCallSync, type WrapTensor } from "../native.js";
-import { checkOptionNames } from "../options.js";
+import { readOptions } from "../options.js";
 import type { Tensor } from "../tensor.js";
 import { encodeTensor } from "./encoding.js";
 
@@ -49,8 +49,7 @@ export class TensorHandle {
    * @throws LENET5_INVALID_SHAPE, LENET5_INVALID_DTYPE, LENET5_DEVICE_UNAVAILABLE
    */
   static async from(tensor: Tensor, options: { device?: string } = {}): Promise<TensorHandle> {
-    checkOptionNames(options, ["device"], "TensorHandle.from");
-    const { device = "cpu" } = options;
+    const { device = "cpu" } = readOptions(options, ["device"], "TensorHandle.from");
     if (typeof device !== "string") throw expected("INVALID_OPTION", "a device's name", "device", device);
     const encoded = encodeTensor(tensor, "tensor");
     return (await nativeCall(nativeCallSync(() => native().createTensor(encoded, device, wrap)))) as TensorHandle;

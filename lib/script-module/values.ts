@@ -160,7 +160,9 @@ export class ArgumentEncoder {
     return {
       kind: "dict",
       keys: keys.map((key) => this.#value(key, path, depth + 1)),
-      values: values.map((value, i) => this.#value(value, { parent: path, step: String(keys[i]) }, depth + 1)),
+      values: values.map((value, i) =>
+        this.#value(value, { parent: path, step: typeof keys[i] === "object" ? i : String(keys[i]) }, depth + 1),
+      ),
     };
   }
 

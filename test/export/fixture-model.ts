@@ -1,6 +1,5 @@
 // The LeNet-5 that PyTorch made (test/fixtures/state-dicts), in the form the exporters take, without native code.
 import { readFileSync } from "node:fs";
-import { copyFile } from "node:fs/promises";
 import path from "node:path";
 import type { ExportableModel } from "../../lib/export/exportable-model.js";
 import { readSafetensors } from "../../lib/formats/safetensors.js";
@@ -17,15 +16,15 @@ export function reference(): { pixels: Float32Array; logProbabilities: Float32Ar
   };
 }
 
-/** The model; `save` copies the TorchScript file that PyTorch wrote. */
+/** The model; `toTorchScript` gives the file that PyTorch wrote. */
 export function fixtureModel(overrides: Partial<ExportableModel> = {}): ExportableModel {
-  const { stateDict, metadata } = stateDictFromSafetensors(readFileSync(path.join(folder, "lenet5.safetensors")));
+  const { stateDict } = stateDictFromSafetensors(readFileSync(path.join(folder, "lenet5.safetensors")));
   return {
     numClasses: 10,
-    classNames: metadata.classNames,
-    normalization: metadata.normalization,
+    classNames: [..."0123456789"],
+    normalization: { mean: 0.1307, std: 0.3081 },
     stateDict: () => stateDict,
-    save: (target) => copyFile(path.join(folder, "lenet5.torchscript.pt"), target),
+    toTorchScript: async () => readFileSync(path.join(folder, "lenet5.torchscript.pt")),
     ...overrides,
   };
 }

@@ -1,9 +1,10 @@
 // Ways back in: what PyTorch saved, and what the exporters wrote, loaded as a LeNet-5.
 import { readFileSync } from "node:fs";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { afterEach, beforeEach, expect, it } from "vitest";
+import { pathToFileURL } from "node:url";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { exportSafetensors, LeNet5, safetensorsBytes } from "../../lib/index.js";
 import { fixtureModel, reference } from "./fixture-model.js";
 
@@ -83,5 +84,77 @@ it.each<[string, Uint8Array, string]>([
   await expect(LeNet5.load(file)).rejects.toMatchObject({
     code: `LENET5_${code}`,
     message: expect.stringContaining(file),
+  });
+});
+
+describe("class names and normalisation", () => {
+  const file = (name: string): string => path.join(import.meta.dirname, "..", "fixtures", "state-dicts", name);
+  const normalization = { mean: 0.25, std: 0.5 };
+  const classNames = [..."abcdefghij"];
+
+  it.each(["lenet5.torchscript.pt", "lenet5.safetensors"])(
+    "of %s, which Python wrote, are the caller's",
+    async (name) => {
+      using silent = await LeNet5.load(file(name), { device: "cpu" });
+      expect(silent.normalization).toEqual({ mean: 0.1307, std: 0.3081 });
+      expect(silent.classNames).toEqual([..."0123456789"]);
+      using told = await LeNet5.load(file(name), { device: "cpu", normalization, classNames });
+      expect([told.normalization, told.classNames]).toEqual([normalization, classNames]);
+      // It is not a label only: other pixels reach the first layer.
+      const pixels = new Uint8Array(784).fill(100);
+      expect(told.predictSync(pixels).probabilities).not.toEqual(silent.predictSync(pixels).probabilities);
+    },
+  );
+
+  it("of a file that has its own are the file's, unless the caller gives others", async () => {
+    using model = new LeNet5({ seed: 1, device: "cpu", normalization, classNames });
+    const bytes = await model.toTorchScript();
+    using same = await LeNet5.load(bytes, { device: "cpu" });
+    expect([same.normalization, same.classNames]).toEqual([normalization, classNames]);
+    const others = { normalization: { mean: 0.1, std: 0.2 }, classNames: [..."klmnopqrst"] };
+    using other = await LeNet5.load(bytes, { device: "cpu", ...others });
+    expect([other.normalization, other.classNames]).toEqual([others.normalization, others.classNames]);
+    using half = await LeNet5.load(bytes, { device: "cpu", classNames: others.classNames });
+    expect([half.normalization, half.classNames]).toEqual([normalization, others.classNames]);
+  });
+
+  it("are those of the moment of the call", async () => {
+    const given = { device: "cpu" as const, normalization: { ...normalization }, classNames: [...classNames] };
+    const loading = LeNet5.load(file("lenet5.safetensors"), given);
+    given.normalization.mean = 0.9;
+    given.classNames.length = 0;
+    using model = await loading;
+    expect([model.normalization, model.classNames]).toEqual([normalization, classNames]);
+  });
+});
+
+describe("LeNet5.load", () => {
+  const safetensors = path.join(import.meta.dirname, "..", "fixtures", "state-dicts", "lenet5.safetensors");
+
+  it("takes a file: URL, bytes of any kind and a Blob", async () => {
+    const bytes = Uint8Array.from(await readFile(safetensors));
+    using known = await LeNet5.load(safetensors, { device: "cpu" });
+    for (const source of [pathToFileURL(safetensors), bytes, Buffer.from(bytes), bytes.buffer, new Blob([bytes])]) {
+      using model = await LeNet5.load(source, { device: "cpu" });
+      expect(model.stateDict()).toEqual(known.stateDict());
+    }
+  });
+
+  it("reads the bytes of the moment of the call", async () => {
+    const bytes = Uint8Array.from(await readFile(safetensors));
+    const loading = LeNet5.load(bytes, { device: "cpu" });
+    bytes.fill(0);
+    using model = await loading;
+    expect(model.numClasses).toBe(10);
+  });
+
+  it("is aborted", async () => {
+    const controller = new AbortController();
+    const loading = LeNet5.load(safetensors, { signal: controller.signal });
+    controller.abort();
+    await expect(loading).rejects.toMatchObject({ code: "LENET5_ABORTED" });
+    await expect(LeNet5.load(safetensors, { signal: AbortSignal.abort() })).rejects.toMatchObject({
+      code: "LENET5_ABORTED",
+    });
   });
 });
