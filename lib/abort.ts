@@ -25,8 +25,7 @@ export function onAbort(signal: AbortSignal | undefined, listener: () => void): 
   // As many listeners as calls that share the signal, and each is taken off again: no leak to warn of. A signal that is
   // not this platform's own (a library's, a simulated browser's) does not count its listeners.
   try {
-    // A signal of another library may be one only in shape, and then counts no listeners.
-  if (signal instanceof EventTarget) setMaxListeners(0, signal);
+    setMaxListeners(0, signal);
   } catch {}
   signal.addEventListener("abort", listener, { once: true });
   return () => signal.removeEventListener("abort", listener);

@@ -185,7 +185,7 @@ describe("a caller that goes on with what was handed over", () => {
     list.length = 0;
     canvas.data.fill(0);
     for (const { probabilities } of await Promise.all(calls)) {
-      expect(probabilities.slice(0, 10)).toEqual(known);
+      for (const [i, value] of known.entries()) expect(probabilities[i]).toBeCloseTo(value, 5);
     }
   });
 
