@@ -6,6 +6,7 @@ const long = process.env.LENET5_LONG_TESTS === "1";
 export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
+    globalSetup: "test/mnist-setup.ts",
     exclude: long ? [] : ["test/long/**"],
     // A native addon belongs into processes, and every file into one of its own: a crash names the file.
     pool: "forks",

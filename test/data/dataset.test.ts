@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { checkDataset, normalizationOfPixels } from "../../lib/data/dataset.js";
 import { Random } from "../../lib/data/random.js";
-import { type Dataset, mnist, normalizationOf, splitDataset, subsetOf, syntheticDigits } from "../../lib/index.js";
-import { describeWithMnist } from "./folder.js";
+import { type Dataset, normalizationOf, splitDataset, subsetOf, syntheticDigits } from "../../lib/index.js";
+import { describeWithMnist, loadDigits } from "../mnist.js";
 
 const digits = await syntheticDigits.generate({ count: 100, seed: 3 });
 
@@ -33,7 +33,7 @@ describe("normalisation", () => {
 
 describeWithMnist("MNIST", () => {
   test("has the figures that its users know", async () => {
-    const { mean, std } = normalizationOf((await mnist.load()).train);
+    const { mean, std } = normalizationOf((await loadDigits()).train);
     // numpy, in double precision, on the same file.
     expect(mean).toBeCloseTo(0.1306604762738429, 14);
     expect(std).toBeCloseTo(0.30810780385646264, 14);

@@ -1,8 +1,8 @@
-// What tests of data share: a folder of their own, variables, a comparison, MNIST where the machine has it.
+// What tests of data share: a folder of their own, variables, a comparison.
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { describe, expect, onTestFinished } from "vitest";
+import { expect, onTestFinished } from "vitest";
 import type { Dataset } from "../../lib/index.js";
 
 /** An empty folder that goes when the test ends. */
@@ -21,11 +21,6 @@ export function setVariable(name: string, value: string | undefined): void {
     if (before === undefined) delete process.env[name];
     else process.env[name] = before;
   });
-}
-
-/** `describe` for tests on the real MNIST, which CI always has. */
-export function describeWithMnist(name: string, body: () => void): void {
-  describe.runIf(Boolean(process.env.LENET5_DATA_DIR) || process.env.CI === "true")(name, body);
 }
 
 /** Expects two data sets to be alike; element by element, `toEqual` takes seconds for what this does in a millisecond. */

@@ -3,7 +3,8 @@ import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { describe, expect, test } from "vitest";
 import { idx, syntheticDigits } from "../../lib/index.js";
-import { describeWithMnist, expectSame, temporaryFolder } from "./folder.js";
+import { describeWithMnist, mnistArchive } from "../mnist.js";
+import { expectSame, temporaryFolder } from "./folder.js";
 
 const digits = await syntheticDigits.generate({ count: 30, seed: 5 });
 const images = idx.encode({ data: digits.images, shape: [30, 28, 28] });
@@ -183,10 +184,9 @@ describe("writing", () => {
 
 describeWithMnist("MNIST's files", () => {
   test("hold what everyone knows of them", async () => {
-    const folder = join(process.env.LENET5_DATA_DIR!, "mnist");
     const test = await idx.readDataset(
-      join(folder, "t10k-images-idx3-ubyte.gz"),
-      join(folder, "t10k-labels-idx1-ubyte.gz"),
+      mnistArchive("t10k-images-idx3-ubyte.gz"),
+      mnistArchive("t10k-labels-idx1-ubyte.gz"),
     );
     expect(test.count).toBe(10_000);
     expect([...test.labels.subarray(0, 10)]).toEqual([7, 2, 1, 0, 4, 1, 4, 9, 5, 9]);

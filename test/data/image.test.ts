@@ -3,8 +3,9 @@ import { join } from "node:path";
 import { deflateSync } from "node:zlib";
 import sharp from "sharp";
 import { describe, expect, test } from "vitest";
-import { decodeDigit, decodeDigits, mnist, syntheticDigits } from "../../lib/index.js";
-import { describeWithMnist, temporaryFolder } from "./folder.js";
+import { decodeDigit, decodeDigits, syntheticDigits } from "../../lib/index.js";
+import { describeWithMnist, loadDigits } from "../mnist.js";
+import { temporaryFolder } from "./folder.js";
 
 const digits = await syntheticDigits.generate({ count: 20, seed: 21 });
 const digitAt = (index: number) => digits.images.subarray(index * 784, (index + 1) * 784);
@@ -323,7 +324,7 @@ describe("many images", () => {
 
 describeWithMnist("MNIST's digits", () => {
   test("survive being enlarged, moved, inverted and saved as JPEG", async () => {
-    const { test } = await mnist.load();
+    const { test } = await loadDigits();
     const distances: number[] = [];
     for (let i = 0; i < 100; i++) {
       const pixels = test.images.subarray(i * 784, (i + 1) * 784);

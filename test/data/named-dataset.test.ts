@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from "node:crypto";
-import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { gunzipSync, gzipSync } from "node:zlib";
@@ -7,7 +7,8 @@ import { describe, expect, test } from "vitest";
 import { IDX_FILES } from "../../lib/data/idx.js";
 import { type NamedDataset, type NamedDatasetOptions, namedDataset } from "../../lib/data/named-dataset.js";
 import { type DatasetPair, fashionMnist, idx, mnist, syntheticDigits } from "../../lib/index.js";
-import { describeWithMnist, expectSame, setVariable, temporaryFolder } from "./folder.js";
+import { describeWithMnist, mnistArchive } from "../mnist.js";
+import { expectSame, setVariable, temporaryFolder } from "./folder.js";
 import { honest, type Manner, Mirror } from "./mirror.js";
 
 // A data set like MNIST, but small and with known checksums, so that every mishap can be played through.
@@ -353,16 +354,23 @@ describe("where files are looked for", () => {
 });
 
 describeWithMnist("MNIST itself", () => {
+  /** The four files in a folder whose name says nothing of them. */
+  function filesHere(): string {
+    const folder = temporaryFolder();
+    for (const name of archives.keys()) writeFileSync(join(folder, name), mnistArchive(name));
+    return folder;
+  }
+
   test("comes from LENET5_DATA_DIR", async () => {
-    const { train, test } = await mnist.load();
+    setVariable("LENET5_DATA_DIR", filesHere());
+    const { train, test } = await mnist.load({ cache: temporaryFolder(), download: false });
     expect([train.count, test.count]).toEqual([60_000, 10_000]);
     expect([...train.labels.subarray(0, 5)]).toEqual([5, 0, 4, 1, 9]);
     expect(train.classNames).toEqual([..."0123456789"]);
   });
 
   test("comes from a mirror, whose bytes have the published checksums", async () => {
-    const folder = join(process.env.LENET5_DATA_DIR!, "mnist");
-    const files = new Map([...archives.keys()].map((name) => [name, readFileSync(join(folder, name))]));
+    const files = new Map([...archives.keys()].map((name) => [name, mnistArchive(name)]));
     const mirror = await Mirror.start(files);
     setVariable("LENET5_DATA_DIR", undefined);
     const { test } = await mnist.load({ cache: temporaryFolder(), mirrors: [mirror.url] });
@@ -376,9 +384,7 @@ describeWithMnist("MNIST itself", () => {
   });
 
   test("is not Fashion-MNIST, though the files have the same names", async () => {
-    const folder = temporaryFolder();
-    const source = join(process.env.LENET5_DATA_DIR!, "mnist");
-    for (const name of archives.keys()) copyFileSync(join(source, name), join(folder, name));
+    const folder = filesHere();
     expect((await mnist.load({ directory: folder })).test.count).toBe(10_000);
     await expect(fashionMnist.load({ directory: folder }).then(countOf)).rejects.toMatchObject({
       code: "LENET5_DATA_NOT_FOUND",

@@ -7,6 +7,7 @@ import * as ort from "onnxruntime-node";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { safetensorsBytes } from "../../lib/formats/safetensors.js";
 import { type Dataset, decodeDigit, exportOnnx, exportSafetensors, LeNet5 } from "../../lib/index.js";
+import { digitsName } from "../mnist.js";
 import { describeWithPython, python } from "../python.js";
 import { tenDigits, trainedModel } from "./trained-model.js";
 
@@ -63,12 +64,11 @@ print(json.dumps({"shape": list(result.shape), "out": out}))
     return worst;
   }
 
-  it("gives the same log-probabilities in torch.jit.load and ONNX Runtime for all 10,000 test images", async () => {
-    expect(test.count).toBe(10_000);
+  it("gives the same log-probabilities in torch.jit.load and ONNX Runtime for every test image", async () => {
     const tensor = { data: test.images, shape: [test.count, 1, 28, 28], dtype: "uint8" as const };
     await writeFile(file("test.safetensors"), safetensorsBytes({ pixels: tensor }));
     const { data: ours } = await model.forward(test.images);
-    expect((await model.evaluate(test)).accuracy).toBeGreaterThan(0.98);
+    expect((await model.evaluate(test)).accuracy).toBeGreaterThan(digitsName === "MNIST" ? 0.98 : 0.97);
 
     const torch = await inPython(`
 import torch
@@ -76,7 +76,7 @@ module = torch.jit.load(f"{folder}/model.pt")
 assert callable(module.forward)
 with torch.inference_mode():
     result = module(torch.from_numpy(pixels)).numpy()`);
-    expect(torch.shape).toEqual([10_000, 10]);
+    expect(torch.shape).toEqual([test.count, 10]);
     const inTorch = await difference(ours);
     using reference = await LeNet5.load(file("model.pt"), { engine: "libtorch" });
     const onLibtorch = await difference((await reference.forward(test.images)).data);

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { LeNet5 } from "../../lib/index.js";
-import { describeWithMnist } from "../data/folder.js";
+import { describeWithMnist } from "../mnist.js";
 
 const entry = pathToFileURL(join(import.meta.dirname, "..", "..", "dist", "esm", "index.js")).href;
 const folder = mkdtempSync(join(tmpdir(), "lenet5-memory-"));
