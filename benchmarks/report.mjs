@@ -2,11 +2,11 @@
 // Turns a result file into Markdown tables and plots: `npm run bench:report -- [--json FILE] [--out FOLDER] [--readme FILE]`.
 //
 // The tables go to the terminal and to FOLDER/results.md, the plots beside them as SVG and PNG. A README that holds the
-// two marker lines gets the tables between them.
+// two marker lines gets the one table of promises between them, and a link to the rest.
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join, relative, resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { markdown } from "./report/markdown.mjs";
+import { headline, report } from "./report/markdown.mjs";
 import { charts, render } from "./report/plots.mjs";
 import { readResult } from "./report/result-file.mjs";
 import { plots, resultFile, root } from "./runner/paths.mjs";
@@ -41,14 +41,15 @@ try {
     await writeFile(join(folder, `${chart.name}.png`), png);
     drawn.push(chart);
   }
-  const text = (from) => markdown(result, drawn, relative(from, folder));
-  await writeFile(join(folder, "results.md"), text(folder));
+  const results = join(folder, "results.md");
+  const text = report(result, drawn);
+  await writeFile(results, text);
 
   const readme = resolve(values.readme);
   const before = await readFile(readme, "utf8").catch(() => "");
-  const after = between(before, text(dirname(readme)));
+  const after = between(before, headline(result, relative(dirname(readme), results)));
   if (after !== undefined && after !== before) await writeFile(readme, after);
-  console.log(text(process.cwd()));
+  console.log(text);
   console.error(`${folder}${after === undefined ? `; ${readme} has no markers` : `; ${readme}`}`);
 } catch (error) {
   console.error(error.message);

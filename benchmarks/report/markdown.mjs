@@ -1,4 +1,5 @@
-// The result as Markdown: the promises, each suite's table, what is absent and why, and what it was measured on.
+// The result as Markdown. In full: the promises, each suite's table, what is absent and why. In short, for the README:
+// the promises alone. Both say what it was measured on.
 import { registry } from "../runner/systems.mjs";
 import { figure, markdownTable, targetCells } from "../runner/table.mjs";
 import { compare } from "../runner/targets.mjs";
@@ -84,20 +85,38 @@ function versionsLine(versions) {
     .join(", ");
 }
 
-export function markdown(result, charts, folder) {
+function quickRun({ quick }) {
+  return quick ? " This was a quick run that shows the benchmark works: no figures to quote." : "";
+}
+
+function machine({ date, processor, cores, os, threads }) {
+  return `Measured ${date?.slice(0, 10)} on ${processor} (${cores} cores, ${os}), ${threads} threads, medians of interleaved rounds`;
+}
+
+/** The one table for the README; `rest` is the address of the full report. */
+export function headline(result, rest) {
+  const { environment } = result;
+  const parts = [
+    `${machine(environment)}, in images a second where no unit is given. Versions, plots and every system's figures are in ` +
+      `[${rest}](${rest}).${quickRun(environment)}`,
+    markdownTable(targetCells(compare(result)), [2]),
+  ];
+  return `${parts.join("\n\n")}\n`;
+}
+
+/** The full report; the plots lie beside it. */
+export function report(result, charts) {
   const { environment, absent } = result;
-  const quick = environment.quick ? " This was a quick run that shows the benchmark works: no figures to quote." : "";
   const peak = environment.fmaPeak?.multiplyAddsPerSecond;
   const { recipe } = environment;
   const parts = [
-    `Measured ${environment.date?.slice(0, 10)} on ${environment.processor} (${environment.cores} cores, ${environment.os}), ` +
-      `${environment.threads} threads, medians of interleaved rounds; ${versionsLine(environment.versions)}, Node ${environment.node}.` +
+    `${machine(environment)}; ${versionsLine(environment.versions)}, Node ${environment.node}.` +
       (peak
         ? ` Fused multiply-add peak, measured in the same rounds: ${(peak / 1e9).toFixed(0)} billion a second.`
         : "") +
-      quick,
+      quickRun(environment),
     markdownTable(targetCells(compare(result)), [2]),
-    ...charts.map(({ name, title }) => `![${title}](${folder === "" ? "" : `${folder}/`}${name}.svg)`),
+    ...charts.map(({ name, title }) => `![${title}](${name}.svg)`),
     ...inferenceTables(result),
     ...trainingTable(result),
     ...(recipe && rowsOf(result, "training").length > 0
