@@ -162,7 +162,7 @@ async function fill(
       target,
       file,
       maxBytes: 4 * 2 ** 30,
-      verify: async () => {}, // the archive's own CRCs are checked while it is unpacked
+      verify: async () => {}, // its checksums are looked at while it is unpacked
       connectTimeout: 30_000,
       stallTimeout: 60_000,
       signal,

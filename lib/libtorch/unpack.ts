@@ -1,13 +1,21 @@
 // Takes a libtorch out of a wheel or of the official zip archive: headers, and the libraries that are needed here. A
 // wheel of 530 MB holds 1 GB of CUDA code, which a CPU machine has no use for.
+//
+// Problem: what is unpacked here is run later, so a bit that a disk or a network turned must not get through; half a
+// gigabyte should not be read twice for that. Resolution: each entry is held, while it is unpacked, against the zip's
+// CRC-32 (which yauzl does not look at) and in a wheel against the size and SHA-256 of the wheel's own RECORD.
+import { createHash } from "node:crypto";
 import { createWriteStream } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { Transform } from "node:stream";
+import { text } from "node:stream/consumers";
 import { pipeline } from "node:stream/promises";
-import { type Entry, openPromise } from "yauzl";
+import { crc32 } from "node:zlib";
+import { type Entry, openPromise, type ZipFile } from "yauzl";
 import { throwIfAborted } from "../abort.js";
 import { isLeNet5Error, LeNet5Error } from "../errors.js";
+import { parseRecord, type RecordedFile } from "./wheel-record.js";
 
 /** Libraries that only CUDA or Python need; libtorch.so and libtorch_global_deps only tie the others together. */
 const CUDA_LIBRARY =
@@ -15,6 +23,10 @@ const CUDA_LIBRARY =
 const UNNEEDED_LIBRARY = /^(lib)?(torch_python|shm)|_windows|\.a$|\.pyd$/;
 /** No library of a libtorch is larger; what declares more is not unpacked. */
 const LARGEST_ENTRY = 4 * 2 ** 30;
+/** What is read into memory, METADATA and RECORD, may be this large; torch's RECORD has 1.5 MB. */
+const LARGEST_TEXT = 64 * 2 ** 20;
+const METADATA = /^torch-[^/]+\.dist-info\/METADATA$/;
+const RECORD = /^[^/]+\.dist-info\/RECORD$/;
 
 /** What {@link unpackLibtorch} is told. */
 export interface UnpackOptions {
@@ -76,26 +88,27 @@ async function unpack(archive: string, target: string, place: Placement, signal:
     throw failed(archive, cause.message, cause);
   });
   try {
-    for await (const entry of zip.eachEntry() as AsyncIterable<Entry>) {
+    // The list of entries stands at the end of the archive: nothing is unpacked to have it.
+    const entries: Entry[] = [];
+    for await (const entry of zip.eachEntry() as AsyncIterable<Entry>) entries.push(entry);
+    const record = await recordOf(zip, archive, entries);
+    for (const entry of entries) {
       throwIfAborted(signal);
       const name = entry.fileName;
       if (name.endsWith("/")) continue;
-      const isMetadata = /^torch-[^/]+\.dist-info\/METADATA$/.test(name);
-      const placed = isMetadata ? undefined : place(name);
-      if (!isMetadata && !placed) continue;
-      if (entry.uncompressedSize > (isMetadata ? 2 ** 20 : LARGEST_ENTRY))
-        throw failed(archive, `${name} is too large`);
-      const contents = await zip.openReadStreamPromise(entry);
-      if (isMetadata) {
-        const chunks: Buffer[] = [];
-        for await (const chunk of contents) chunks.push(chunk as Buffer);
-        metadata = Buffer.concat(chunks).toString("utf8");
+      if (METADATA.test(name)) {
+        metadata = await readText(zip, archive, entry, record);
         continue;
       }
-      const path = join(target, placed!);
+      const placed = place(name);
+      if (!placed) continue;
+      if (entry.uncompressedSize > LARGEST_ENTRY) throw failed(archive, `${name} is too large`);
+      const path = join(target, placed);
       await mkdir(dirname(path), { recursive: true });
-      const executable = placed!.startsWith("lib") ? 0o755 : 0o644;
-      await pipeline(contents, aborting(signal), createWriteStream(path, { mode: executable, flags: "wx" }));
+      const mode = placed.startsWith("lib") ? 0o755 : 0o644;
+      await proven(archive, entry, record, signal, async (check) => {
+        await pipeline(await zip.openReadStreamPromise(entry), check, createWriteStream(path, { mode, flags: "wx" }));
+      });
       count++;
     }
   } catch (cause) {
@@ -108,11 +121,77 @@ async function unpack(archive: string, target: string, place: Placement, signal:
   return { metadata, count };
 }
 
-function aborting(signal: AbortSignal | undefined): Transform {
+/** A wheel's RECORD; `undefined` for an archive that is no wheel and has none. */
+async function recordOf(
+  zip: ZipFile,
+  archive: string,
+  entries: readonly Entry[],
+): Promise<Map<string, RecordedFile> | undefined> {
+  const records = entries.filter(({ fileName }) => RECORD.test(fileName));
+  const isWheel = archive.endsWith(".whl") || entries.some(({ fileName }) => /^[^/]+\.dist-info\//.test(fileName));
+  if (!isWheel) return undefined;
+  const [record] = records;
+  if (record === undefined || records.length > 1) throw failed(archive, `the wheel has ${records.length} RECORDs`);
+  return parseRecord(await readText(zip, archive, record, undefined));
+}
+
+async function readText(
+  zip: ZipFile,
+  archive: string,
+  entry: Entry,
+  record: Map<string, RecordedFile> | undefined,
+): Promise<string> {
+  if (entry.uncompressedSize > LARGEST_TEXT) throw failed(archive, `${entry.fileName} is too large`);
+  return await proven(archive, entry, record, undefined, async (check) => {
+    const [contents] = await Promise.all([text(check), pipeline(await zip.openReadStreamPromise(entry), check)]);
+    return contents;
+  });
+}
+
+/** Reads an entry through a check; whatever fails names the entry. */
+async function proven<T>(
+  archive: string,
+  entry: Entry,
+  record: Map<string, RecordedFile> | undefined,
+  signal: AbortSignal | undefined,
+  read: (check: Transform) => Promise<T>,
+): Promise<T> {
+  try {
+    return await read(proving(archive, entry, record, signal));
+  } catch (cause) {
+    throw isLeNet5Error(cause) ? cause : failed(archive, `${entry.fileName}: ${(cause as Error).message}`, cause);
+  }
+}
+
+/** Lets an entry's bytes through and fails at their end where they are not those that the archive was made from. */
+function proving(
+  archive: string,
+  entry: Entry,
+  record: Map<string, RecordedFile> | undefined,
+  signal: AbortSignal | undefined,
+): Transform {
+  const name = entry.fileName;
+  const recorded = record?.get(name);
+  if (record !== undefined && recorded === undefined) throw failed(archive, `its RECORD has no checksum of ${name}`);
+  const hash = recorded === undefined ? undefined : createHash(recorded.algorithm);
+  let crc = 0;
+  let size = 0;
   return new Transform({
-    transform(chunk, _encoding, done) {
-      if (signal?.aborted) done(new Error("aborted"));
-      else done(null, chunk);
+    transform(chunk: Buffer, _encoding, done) {
+      if (signal?.aborted) return done(new Error("aborted"));
+      crc = crc32(chunk, crc);
+      hash?.update(chunk);
+      size += chunk.length;
+      done(null, chunk);
+    },
+    flush(done) {
+      if (crc !== entry.crc32) return done(failed(archive, `${name} is damaged: its CRC-32 does not match`));
+      if (recorded === undefined || hash === undefined) return done();
+      if (size !== recorded.size) {
+        return done(failed(archive, `${name} has ${size} bytes and not the ${recorded.size} of RECORD`));
+      }
+      const matches = hash.digest("base64url") === recorded.digest.replace(/=+$/, "");
+      done(matches ? null : failed(archive, `${name} differs from its ${recorded.algorithm} in RECORD`));
     },
   });
 }

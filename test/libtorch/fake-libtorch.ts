@@ -1,5 +1,6 @@
 // Folders and archives that look like a libtorch to whoever only looks: headers with a version, libraries with the mangled
 // names that tell the ABI. Nothing in them can be loaded.
+import { createHash } from "node:crypto";
 import { createWriteStream, mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { pipeline } from "node:stream/promises";
@@ -37,9 +38,9 @@ export function writeFakeLibtorch(
 }
 
 /** Writes a zip archive. */
-export async function writeZip(path: string, files: Record<string, string>): Promise<string> {
+export async function writeZip(path: string, files: Record<string, string>, { compress = true } = {}): Promise<string> {
   const zip = new ZipFile();
-  for (const [name, contents] of Object.entries(files)) zip.addBuffer(Buffer.from(contents), name);
+  for (const [name, contents] of Object.entries(files)) zip.addBuffer(Buffer.from(contents), name, { compress });
   zip.end();
   await pipeline(zip.outputStream, createWriteStream(path));
   return path;
@@ -49,4 +50,30 @@ export async function writeZip(path: string, files: Record<string, string>): Pro
 export function writeFakeArchive(path: string, version: string): Promise<string> {
   const files = Object.entries(fakeLibtorchFiles(version)).map(([name, contents]) => [`libtorch/${name}`, contents]);
   return writeZip(path, Object.fromEntries(files));
+}
+
+/** The lines of a wheel's RECORD, by the path that each is about. */
+export function recordLines(files: Record<string, string>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(files).map(([name, contents]) => {
+      const digest = createHash("sha256").update(contents).digest("base64url");
+      return [name, `${name},sha256=${digest},${Buffer.byteLength(contents)}`];
+    }),
+  );
+}
+
+/** Writes a wheel of torch: a fake libtorch, what else it is to hold, and the RECORD that proves all of it. */
+export async function writeFakeWheel(
+  path: string,
+  version: string,
+  more: Record<string, string> = {},
+  change: (files: Record<string, string>, lines: Record<string, string>) => void = () => {},
+): Promise<string> {
+  const libtorch = Object.entries(fakeLibtorchFiles(version)).map(([name, text]) => [`torch/${name}`, text]);
+  const info = `torch-${version}.dist-info`;
+  const files = { ...Object.fromEntries(libtorch), [`${info}/METADATA`]: "Name: torch\n", ...more };
+  const lines = recordLines(files);
+  change(files, lines);
+  const record = [...Object.values(lines), `${info}/RECORD,,`].join("\n");
+  return writeZip(path, { ...files, [`${info}/RECORD`]: record });
 }

@@ -10,7 +10,8 @@ import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { packageRoot } from "#package-root";
 import { installFolder } from "../../lib/libtorch/find.js";
 import { installLibtorch } from "../../lib/libtorch/install.js";
-import { fakeLibtorchFiles, writeFakeArchive, writeFakeLibtorch, writeZip } from "./fake-libtorch.js";
+import { parseRecord } from "../../lib/libtorch/wheel-record.js";
+import { fakeLibtorchFiles, writeFakeArchive, writeFakeLibtorch, writeFakeWheel, writeZip } from "./fake-libtorch.js";
 
 let folder: string;
 let cache: string;
@@ -55,15 +56,12 @@ describe("installLibtorch", () => {
   });
 
   test("takes from a wheel what a CPU needs, and nothing of CUDA or Python", async () => {
-    const files = Object.entries(fakeLibtorchFiles("2.13.0")).map(([name, text]) => [`torch/${name}`, text]);
-    const from = await writeZip(join(folder, "torch-2.13.0-cp311-cp311-linux_x86_64.whl"), {
-      ...Object.fromEntries(files),
+    const from = await writeFakeWheel(join(folder, "torch-2.13.0-cp311-cp311-linux_x86_64.whl"), "2.13.0", {
       "torch/lib/libtorch_cuda.so": "x",
       "torch/lib/libtorch_python.so": "x",
       "torch/lib/libgomp.so.1": "x",
       "torch/nn/functional.py": "x",
       "torch.libs/libopenblas.so.0": "x",
-      "torch-2.13.0.dist-info/METADATA": "Name: torch\n",
     });
     const { folder: target } = await installLibtorch({ from });
     expect(readdirSync(join(target, "lib")).sort()).toEqual([
@@ -123,6 +121,77 @@ describe("installLibtorch", () => {
     expect(left()).toEqual([]);
   });
 
+  describe("of damaged contents", () => {
+    const LIBRARY = "torch/lib/libtorch_cpu.so";
+    const wheel = (change: Parameters<typeof writeFakeWheel>[3], more = {}) =>
+      writeFakeWheel(join(folder, "torch-2.13.0-cp311-cp311-linux_x86_64.whl"), "2.13.0", more, change);
+
+    test.each([
+      ["stored", false],
+      ["deflated", true],
+    ])("refuses a bit that turned in an archive without checksums of its own: %s", async (_title, compress) => {
+      const code = "machine code ".repeat(40);
+      const name = "libtorch/lib/libtorch_cpu.so";
+      const files = Object.entries(fakeLibtorchFiles("2.13.0")).map(([path, text]) => [`libtorch/${path}`, text]);
+      const from = join(folder, "libtorch.zip");
+      await writeZip(from, { ...Object.fromEntries(files), [name]: code }, { compress });
+      const bytes = readFileSync(from);
+      // The contents stand behind the name in the local header, the first place where the name is.
+      bytes[bytes.indexOf(name) + name.length + 4]! ^= 1;
+      writeFileSync(from, bytes);
+      await expect(installLibtorch({ from })).rejects.toThrow(failure(/libtorch\/lib\/libtorch_cpu\.so/));
+      expect(left()).toEqual([]);
+    });
+
+    test("refuses a wheel's file that differs from RECORD, though the zip is sound", async () => {
+      const from = await wheel((files) => {
+        files[LIBRARY] = "No code"; // as long as before
+      });
+      await expect(installLibtorch({ from })).rejects.toThrow(
+        failure(/torch\/lib\/libtorch_cpu\.so differs from its sha256 in RECORD/),
+      );
+      expect(left()).toEqual([]);
+    });
+
+    test("refuses a wheel's file of another length", async () => {
+      const from = await wheel((files) => {
+        files[LIBRARY] = "no code, and more";
+      });
+      await expect(installLibtorch({ from })).rejects.toThrow(failure(/libtorch_cpu\.so has 17 bytes and not the 7/));
+    });
+
+    test.each([
+      ["no line at all", undefined],
+      ["a line without a checksum", `${LIBRARY},,`],
+      ["a checksum of a broken kind", `${LIBRARY},md5=rL0Y20zC-Fzt72VPzMSk2A,7`],
+    ])("refuses a wheel's file that RECORD has %s for", async (_title, line) => {
+      const from = await wheel((_files, lines) => {
+        if (line === undefined) delete lines[LIBRARY];
+        else lines[LIBRARY] = line;
+      });
+      await expect(installLibtorch({ from })).rejects.toThrow(
+        failure(/RECORD has no checksum of torch\/lib\/libtorch_cpu\.so/),
+      );
+      expect(left()).toEqual([]);
+    });
+
+    test("refuses a wheel without a RECORD", async () => {
+      const files = Object.entries(fakeLibtorchFiles("2.13.0")).map(([path, text]) => [`torch/${path}`, text]);
+      const from = await writeZip(join(folder, "torch.whl"), Object.fromEntries(files));
+      await expect(installLibtorch({ from })).rejects.toThrow(failure("the wheel has 0 RECORDs"));
+    });
+
+    test("RECORD is read as the CSV that it is", () => {
+      const text =
+        'a/b.so,sha256=AAA,1\r\n"c, ""d"".so",sha512=BBB_-,20\n"e.so","sha384=C","3"\nx.dist-info/RECORD,,\n';
+      expect([...parseRecord(text)]).toEqual([
+        ["a/b.so", { algorithm: "sha256", digest: "AAA", size: 1 }],
+        ['c, "d".so', { algorithm: "sha512", digest: "BBB_-", size: 20 }],
+        ["e.so", { algorithm: "sha384", digest: "C", size: 3 }],
+      ]);
+    });
+  });
+
   test("names the other ways where none worked", async () => {
     await expect(installLibtorch({ from: join(folder, "none.whl") })).rejects.toThrow(failure(/Other ways: .*--from/));
   });
@@ -164,12 +233,11 @@ describe("installLibtorch", () => {
 });
 
 describe("without pip", () => {
-  const files = Object.entries(fakeLibtorchFiles("2.13.0")).map(([name, text]) => [`torch/${name}`, text]);
   const machine = process.arch === "arm64" ? "aarch64" : "x86_64";
   const name = `torch-2.13.0-cp312-cp312-manylinux_2_28_${machine}.whl`;
 
   async function index(sha256: (bytes: Buffer) => string): Promise<string> {
-    const bytes = readFileSync(await writeZip(join(folder, name), Object.fromEntries(files)));
+    const bytes = readFileSync(await writeFakeWheel(join(folder, name), "2.13.0"));
     const others = ["torch-2.13.0-cp312-cp312-win_arm64.whl", "torch-2.12.0-cp312-cp312-manylinux_2_28_x86_64.whl"];
     const listed = [...others, name].map((filename) => ({
       filename,
