@@ -18,6 +18,7 @@ export type { EncodedImage, ImageDataLike, ImageSource } from "./data/image-sour
 export { mnist } from "./data/mnist.js";
 export type { NamedDataset, NamedDatasetOptions } from "./data/named-dataset.js";
 export * as syntheticDigits from "./data/synthetic-digits.js";
+export type { DownloadProgress } from "./download.js";
 export { ERRORS, type ErrorCode, type ErrorName, isLeNet5Error, LeNet5Error } from "./errors.js";
 export { exportSafetensors } from "./export/export-safetensors.js";
 export type { ExportableModel, ExportOptions } from "./export/exportable-model.js";

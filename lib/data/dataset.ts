@@ -98,7 +98,7 @@ export function checkLabels(labels: ArrayLike<number>, numClasses: number, where
  *
  * @param dataset - images 0..255
  * @returns mean and population standard deviation on the scale 0..1; `std` is 1 where all pixels are alike
- * @throws what {@link checkDataset} throws
+ * @throws LENET5_INVALID_ARGUMENT, LENET5_DATA_EMPTY, LENET5_INVALID_SHAPE, LENET5_COUNT_MISMATCH, LENET5_INVALID_LABELS
  */
 export function normalizationOf(dataset: Dataset): Normalization {
   checkDataset(dataset);
@@ -142,7 +142,8 @@ function normalizationOfHistogram(histogram: Float64Array, count: number): Norma
  *
  * @param dataset - where they come from
  * @param indices - positions of the images, in the order wanted; repeats are allowed
- * @throws LENET5_INVALID_ARGUMENT when a position lies outside the data set, and what {@link checkDataset} throws
+ * @throws LENET5_INVALID_ARGUMENT, also when a position lies outside the data set; LENET5_DATA_EMPTY,
+ *   LENET5_INVALID_SHAPE, LENET5_COUNT_MISMATCH, LENET5_INVALID_LABELS for what is no data set
  */
 export function subsetOf(dataset: Dataset, indices: ArrayLike<number>): Dataset {
   checkDataset(dataset);
