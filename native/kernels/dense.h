@@ -202,14 +202,20 @@ void log_softmax(const float* logits, int64_t stride, int classes, float* out, i
   }
 }
 
-void loss(float* logits, int64_t stride, int classes, const int32_t* labels, int64_t rows, int64_t batch, double* loss,
-          int64_t* correct) {
-  const float scale = 1.0f / static_cast<float>(batch);
+void loss(float* logits, int64_t stride, int classes, const int32_t* labels, int64_t rows, double total,
+          const float* weights, double* loss, int64_t* correct) {
+  const float even = 1.0f / static_cast<float>(total);
   for (int64_t r = 0; r < rows; ++r) {
     float* row = logits + r * stride;
     const float sum = log_sum(row, classes);
     const int label = labels[r];
-    *loss += static_cast<double>(sum) - static_cast<double>(row[label]);
+    double weight = 1;
+    float scale = even;
+    if (weights) {
+      weight = static_cast<double>(weights[label]);
+      scale = total > 0 ? static_cast<float>(weight / total) : 0;
+    }
+    *loss += weight * (static_cast<double>(sum) - static_cast<double>(row[label]));
     int best = 0;
     for (int i = 1; i < classes; ++i) best = row[i] > row[best] ? i : best;
     *correct += best == label;

@@ -47,6 +47,32 @@ struct BackwardScratch {
   alignas(64) int32_t c3_places[kC3][48];
 };
 
+// Displacements on a square grid of knots, for cubic B-splines to interpolate. Distances are in knots.
+constexpr int kMaxKnots = 24;  // 31 pixels by the least spacing of √3 pixels, and two more at either end
+struct Displacements {
+  int knots;                      // along each axis; 0 for no displacements
+  float inverse_spacing;          // knots a pixel
+  float origin_x, origin_y;       // place of the first knot relative to the first pixel
+  float x[kMaxKnots][kMaxKnots];  // [row][column], in pixels
+  float y[kMaxKnots][kMaxKnots];
+};
+
+// Where an output pixel comes from: (xx x + xy y + x0, yx x + yy y + y0) and the displacement there.
+struct Distortion {
+  float xx, xy, x0, yx, yy, y0;
+  Displacements displacements;
+};
+
+constexpr int kFrameStride = 40;
+struct DistortionScratch {
+  alignas(64) uint8_t frame[kCanvas + 3][kFrameStride];
+  alignas(64) float weights_x[kMaxKnots][kCanvas], weights_y[kMaxKnots][kCanvas];  // [knot][pixel]
+  alignas(64) float rows_x[kMaxKnots][kCanvas], rows_y[kMaxKnots][kCanvas];        // [row of knots][column of pixels]
+  alignas(64) int32_t place[kCanvas][kCanvas];  // in the frame, of each output pixel's upper left neighbour …
+  alignas(64) int32_t right[kCanvas][kCanvas], down[kCanvas][kCanvas];  // … and the way on from there, in 1/256 pixels
+  alignas(64) uint8_t above[kCanvas][kCanvas][2], below[kCanvas][kCanvas][2];  // the four neighbours
+};
+
 // Adam's constants of one step, in single precision as torch.optim.Adam applies them.
 struct AdamStep {
   float one_minus_beta1, beta2, one_minus_beta2, inverse_root_correction2, epsilon, step_size, weight_decay;
@@ -78,9 +104,11 @@ struct KernelTable {
   // Row-wise, in place allowed.
   void (*log_softmax)(const float* logits, int64_t stride, int classes, float* out, int64_t out_stride, int64_t rows);
 
-  // d logits of the mean loss over `batch` images, padded lanes zero; adds to the loss and the count of right answers.
-  void (*loss)(float* logits, int64_t stride, int classes, const int32_t* labels, int64_t rows, int64_t batch,
-               double* loss, int64_t* correct);
+  // d logits of the mean loss of a batch, padded lanes zero; adds to the sum of the losses and the count of right
+  // answers. An image counts with its label's weight, or 1 where `weights` is null, and `total` is the batch's sum of
+  // those: the mean is the sum divided by it. Where `total` is 0, so is every gradient.
+  void (*loss)(float* logits, int64_t stride, int classes, const int32_t* labels, int64_t rows, double total,
+               const float* weights, double* loss, int64_t* correct);
 
   // gradient[i] = 0 where activation[i] is not positive; n a multiple of 32.
   void (*close)(float* gradient, const float* activation, int64_t n);
@@ -102,6 +130,10 @@ struct KernelTable {
   void (*bias_update)(const float* g, int64_t g_stride, int64_t rows, int64_t n, int64_t offset, const Update&);
   // n given gradients, a multiple of 16, passed to the update at `offset`.
   void (*update)(const float* gradients, int64_t n, int64_t offset, const Update&);
+
+  // One image of 28×28 or 32×32 through the map to `out`, bilinearly; what comes from outside the image is black. Any
+  // map is safe, and every instruction set gives the same bytes.
+  void (*distort)(const uint8_t* image, int size, const Distortion&, DistortionScratch&, uint8_t* out);
 };
 
 // The table of an instruction set, or of the best below it that the machine has.

@@ -10,6 +10,7 @@ add_library(lenet5_kernels STATIC
   "${LENET5_KERNELS_DIR}/dispatch.cpp"
   "${LENET5_KERNELS_DIR}/packing.cpp"
   "${LENET5_KERNELS_DIR}/finite.cpp"
+  "${LENET5_KERNELS_DIR}/augment.cpp"
   "${LENET5_KERNELS_DIR}/forward.cpp"
   "${LENET5_KERNELS_DIR}/trainer.cpp"
   "${LENET5_KERNELS_DIR}/thread_pool.cpp"

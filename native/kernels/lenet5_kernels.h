@@ -63,6 +63,7 @@ struct AdamOptions {
 struct StepResult {
   double loss;      // mean negative log-likelihood of the batch, before the update
   int64_t correct;  // images whose largest output was the label
+  double weight;    // what the mean was taken over: the images, or the sum of their labels' weights
 };
 
 // Weights, Adam's moments and the scratch of a training run. Not thread-safe; uses the pool inside.
@@ -73,6 +74,11 @@ class Trainer {
   // Flat arrays in state-dict order; the moments may be null for a fresh optimiser. `step`: Adam steps already made.
   void import_state(const float* parameters, const float* exp_avg, const float* exp_avg_sq, int64_t step);
   void export_state(float* parameters, float* exp_avg, float* exp_avg_sq, int64_t* step) const;
+  // Weights of the classes in the loss, as torch.nn.NLLLoss(weight=weights) with its mean: Σ weight × loss / Σ weight
+  // over a batch. None, as at first, counts every image alike. A batch whose weights are all 0 has a loss of 0 and
+  // gradients of 0, where PyTorch has NaN. Throws std::invalid_argument unless there is one weight a class (or none),
+  // each finite and at least 0.
+  void set_class_weights(const std::vector<float>& weights);
   // One step of Adam as torch.optim.Adam (weight decay as L2) over the images indices[0], indices[1], … of a uint8 set
   // and their labels labels[indices[0]], … For a given number of threads the same steps give bit-identical weights.
   // Throws std::invalid_argument for a label outside 0 … classes - 1 or an empty batch, before anything changes.

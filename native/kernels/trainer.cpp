@@ -3,18 +3,21 @@
 // Problem: after the fused kernels, what is left is moving gradients about: summing those of 60,000 dense weights over
 // threads and reading them back for Adam costs as much memory traffic as the step itself. Resolution, in three parallel
 // phases:
-//   1. prepare   the weights as forward and backward read them (Winograd's domain, transposed dense layers)
-//   2. images    forward and backward of each thread's share of the batch; only c1's and c3's small gradients are
-//   summed
-//                per thread, dense layers leave their activations and their outputs' gradients
-//   3. update    each task computes the gradient of some dense weights over the whole batch in registers and applies
-//   Adam
-//                to them at once
+//
+// 1. prepare: the weights as forward and backward read them (Winograd's domain, transposed dense layers).
+//
+// 2. images: forward and backward of each thread's share of the batch. Only c1's and c3's small gradients are summed
+//    for each thread; dense layers leave their activations and their outputs' gradients.
+//
+// 3. update: each task computes the gradient of some dense weights over the whole batch in registers and applies Adam
+//    to them at once.
+//
 // Phase 3 splits the weights and phase 2's sums are added in the order of the shares, so that the result depends on the
 // number of threads alone and never on which of them was faster.
 #include <algorithm>
 #include <cmath>
 #include <stdexcept>
+#include <string>
 #include <vector>
 
 #include "aligned.h"
@@ -69,6 +72,8 @@ struct Trainer::Impl {
   AlignedArray<float> features, c5, f6, logits, f6_gradient, c5_gradient;
   AlignedArray<Share> shares;
   std::vector<int32_t> labels;
+  std::vector<float> class_weights;  // empty: every image counts alike
+  double total_weight = 0;           // of the batch
 
   Impl(int classes, float mean_, float std_, InstructionSet set)
       : kernels(table(set)),
@@ -140,7 +145,8 @@ struct Trainer::Impl {
     kernels.dense(h5, kC5Padded, kC5, p + Layout::f6_weight, p + Layout::f6_bias, kF6, h6, kF6Padded, n, true);
     kernels.dense(h6, kF6Padded, kF6, p + Layout::output_weight, p + layout.output_bias, layout.classes, y, classes, n,
                   false);
-    kernels.loss(y, classes, layout.classes, labels.data() + first, n, batch.count, &share.loss, &share.correct);
+    kernels.loss(y, classes, layout.classes, labels.data() + first, n, total_weight,
+                 class_weights.empty() ? nullptr : class_weights.data(), &share.loss, &share.correct);
 
     float* g6 = f6_gradient.get() + first * kF6Padded;
     float* g5 = c5_gradient.get() + first * kC5Padded;
@@ -227,6 +233,10 @@ struct Trainer::Impl {
       if (label < 0 || label >= layout.classes) throw std::invalid_argument("Expected labels below the class count");
       labels[static_cast<size_t>(i)] = label;
     }
+    total_weight = static_cast<double>(count);
+    if (class_weights.empty()) return;
+    total_weight = 0;
+    for (const int32_t label : labels) total_weight += static_cast<double>(class_weights[static_cast<size_t>(label)]);
   }
 
   StepResult run(const Batch& batch, const Update& update) {
@@ -244,12 +254,12 @@ struct Trainer::Impl {
         chunk(batch, first, std::min(kChunk, to - first), share);
       }
     });
-    StepResult result{0, 0};
+    StepResult result{0, 0, total_weight};
     for (int64_t t = 0; t < threads; ++t) {
       result.loss += shares[t].loss;
       result.correct += shares[t].correct;
     }
-    result.loss /= static_cast<double>(batch.count);
+    if (total_weight > 0) result.loss /= total_weight;
     apply(batch.count, threads, batch.type == PixelType::uint8 ? 1.0f / 255 : 1.0f, update);
     return result;
   }
@@ -277,6 +287,20 @@ void Trainer::export_state(float* parameters, float* exp_avg, float* exp_avg_sq,
   if (exp_avg) unpack(impl_->exp_avg.get(), impl_->layout, exp_avg);
   if (exp_avg_sq) unpack(impl_->exp_avg_sq.get(), impl_->layout, exp_avg_sq);
   if (step) *step = impl_->steps;
+}
+
+void Trainer::set_class_weights(const std::vector<float>& weights) {
+  if (!weights.empty() && weights.size() != static_cast<size_t>(impl_->layout.classes)) {
+    throw std::invalid_argument("Expected " + std::to_string(impl_->layout.classes) +
+                                " numbers, one a class, for the class weights but received " +
+                                std::to_string(weights.size()));
+  }
+  for (const float weight : weights) {
+    if (weight >= 0 && std::isfinite(weight)) continue;
+    throw std::invalid_argument("Expected finite numbers of at least 0 for the class weights but received " +
+                                std::to_string(weight));
+  }
+  impl_->class_weights = weights;
 }
 
 StepResult Trainer::step(const uint8_t* images, int size, const int32_t* labels, const int64_t* indices, int64_t count,

@@ -4,28 +4,16 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
+#include <stdexcept>
 #include <thread>
 
+#include "check.h"
 #include "reference.h"
 
 using namespace lenet5::kernels;
 
 namespace {
-
-int failures = 0;
-
-void check(bool ok, const char* what, const char* set, double value, double limit) {
-  if (!ok) ++failures;
-  std::printf("%s %-9s %-52s %.3g (limit %.3g)\n", ok ? "ok  " : "FAIL", set, what, value, limit);
-}
-
-void check_below(double value, double limit, const char* set, const char* format, int64_t a = 0, int64_t b = 0) {
-  char what[128];
-  std::snprintf(what, sizeof what, format, static_cast<long long>(a), static_cast<long long>(b));
-  check(value <= limit, what, set, value, limit);
-}
 
 double largest_difference(const std::vector<float>& a, const std::vector<double>& b) {
   double d = 0;
@@ -50,7 +38,10 @@ void test_forward(InstructionSet set, int classes, int size, PixelType type, int
               count, size);
 }
 
-void test_gradients(InstructionSet set, int classes, int size, PixelType type, int64_t count) {
+// With `weights`, the loss is torch.nn.NLLLoss(weight=weights): each image counts with its label's weight, and the mean
+// is over those.
+void test_gradients(InstructionSet set, int classes, int size, PixelType type, int64_t count,
+                    const std::vector<float>& weights = {}) {
   const auto parameters = random_parameters(classes, 3);
   RandomImages images(count, size, type, 4);
   const auto labels = random_labels(count, classes, 5);
@@ -60,16 +51,23 @@ void test_gradients(InstructionSet set, int classes, int size, PixelType type, i
   for (int64_t i = 0; i < count; ++i) {
     while (reference_network(exact, classes, images.padded(i), 0.1307f, 0.3081f).margin < 1e-6) images.draw(i);
   }
+  const auto weight = [&](int64_t i) { return weights.empty() ? 1.0 : static_cast<double>(weights[labels[i]]); };
+  double total = 0;
+  for (int64_t i = 0; i < count; ++i) total += weight(i);
   Trainer trainer(classes, 0.1307f, 0.3081f, set);
+  trainer.set_class_weights(weights);
   trainer.import_state(parameters.data(), nullptr, nullptr, 0);
   std::vector<float> gradients(parameters.size());
   const StepResult result = trainer.gradients(images.view(), labels.data(), gradients.data());
   std::vector<double> expected(parameters.size());
   double loss = 0;
   for (int64_t i = 0; i < count; ++i) {
-    loss += reference_backward(exact, classes, images.padded(i), 0.1307f, 0.3081f, labels[i], 1.0 / count, expected);
+    loss += weight(i) * reference_backward(exact, classes, images.padded(i), 0.1307f, 0.3081f, labels[i],
+                                           weight(i) / total, expected);
   }
-  check_below(std::abs(loss / count - result.loss), 1e-5, name(set), "loss of a batch of %lld", count);
+  check_below(std::abs(loss / total - result.loss), 1e-5, name(set),
+              weights.empty() ? "loss of a batch of %lld" : "weighted loss of a batch of %lld", count);
+  check(std::abs(result.weight - total) < 1e-9, "what the mean was taken over", name(set), result.weight, total);
   int64_t at = 0;
   for (const auto& tensor : tensors(classes)) {
     double norm = 0, difference = 0, largest = 0, largest_off = 0;
@@ -82,7 +80,8 @@ void test_gradients(InstructionSet set, int classes, int size, PixelType type, i
     }
     at += tensor.size;
     char what[64];
-    std::snprintf(what, sizeof what, "gradient of %s, batch of %%lld", tensor.name);
+    std::snprintf(what, sizeof what, "%sgradient of %s, batch of %%lld", weights.empty() ? "" : "weighted ",
+                  tensor.name);
     check_below(std::max(std::sqrt(difference / norm), largest_off / largest), 1e-4, name(set), what, count);
   }
 }
@@ -162,6 +161,42 @@ void test_training(InstructionSet set) {
         0);
 }
 
+// A batch in which only classes of weight 0 occur teaches nothing; weights of 1 change no bit.
+void test_class_weights(InstructionSet set) {
+  constexpr int classes = 3;
+  constexpr int64_t count = 8;
+  const auto parameters = random_parameters(classes, 11);
+  const RandomImages images(count, 28, PixelType::uint8, 12);
+  const std::vector<int32_t> labels(count, 1);
+  const auto gradients = [&](const std::vector<float>& weights, StepResult& result) {
+    Trainer trainer(classes, 0.1307f, 0.3081f, set);
+    trainer.import_state(parameters.data(), nullptr, nullptr, 0);
+    trainer.set_class_weights(weights);
+    std::vector<float> out(parameters.size());
+    result = trainer.gradients(images.view(), labels.data(), out.data());
+    return out;
+  };
+  StepResult none{}, ones{}, zero{};
+  const auto plain = gradients({}, none);
+  const auto even = gradients({1, 1, 1}, ones);
+  check(plain == even && none.loss == ones.loss, "weights of 1 are no weights", name(set), ones.loss, none.loss);
+  const auto nothing = gradients({1, 0, 1}, zero);
+  check(zero.loss == 0 && zero.weight == 0 && nothing == std::vector<float>(nothing.size()),
+        "a batch of weight 0 has no loss and no gradient", name(set), zero.loss, 0);
+
+  Trainer trainer(classes, 0.1307f, 0.3081f, set);
+  for (const std::vector<float>& wrong :
+       {std::vector<float>{1, 1}, {1, 1, 1, 1}, {1, -1, 1}, {1, NAN, 1}, {1, INFINITY, 1}}) {
+    bool refused = false;
+    try {
+      trainer.set_class_weights(wrong);
+    } catch (const std::invalid_argument&) {
+      refused = true;
+    }
+    check(refused, "weights that no loss can have", name(set), static_cast<double>(wrong.size()), classes);
+  }
+}
+
 void test_concurrency(InstructionSet set) {
   constexpr int classes = 10;
   constexpr int64_t count = 100;
@@ -203,9 +238,11 @@ int main() {
     test_gradients(set, 10, 32, PixelType::float32, 7);
     test_gradients(set, 1000, 28, PixelType::float32, 5);
     test_gradients(set, 47, 32, PixelType::uint8, 5);
+    test_gradients(set, 10, 28, PixelType::uint8, 64, {0.5f, 2, 0, 1, 1, 0.25f, 3, 1, 1, 10});
+    test_gradients(set, 3, 32, PixelType::float32, 1, {0.5f, 2, 0.1f});
+    test_class_weights(set);
     test_training(set);
     test_concurrency(set);
   }
-  std::printf(failures ? "%d checks failed\n" : "all checks passed\n", failures);
-  return failures ? EXIT_FAILURE : EXIT_SUCCESS;
+  return finish();
 }
