@@ -61,9 +61,9 @@ struct AdamOptions {
 };
 
 struct StepResult {
-  double loss;      // mean negative log-likelihood of the batch, before the update
-  int64_t correct;  // images whose largest output was the label
-  double weight;    // what the mean was taken over: the images, or the sum of their labels' weights
+  double loss;        // mean negative log-likelihood of the batch, before the update
+  int64_t correct;    // images whose largest output was the label
+  double weight = 0;  // what the mean was taken over: the images, or the sum of their labels' weights
 };
 
 // Weights, Adam's moments and the scratch of a training run. Not thread-safe; uses the pool inside.
