@@ -85,9 +85,11 @@ if(TORCH_INCLUDE STREQUAL "/usr/include")
 else()
   target_include_directories(lenet5_torch SYSTEM INTERFACE "${TORCH_API_INCLUDE}" "${TORCH_INCLUDE}")
 endif()
+# Also for what sees no libtorch but hands strings to what does.
+add_library(lenet5_string_abi INTERFACE)
 if(NOT MSVC AND NOT APPLE)
-  target_compile_definitions(lenet5_torch INTERFACE _GLIBCXX_USE_CXX11_ABI=$<BOOL:${LENET5_CXX11_ABI}>)
+  target_compile_definitions(lenet5_string_abi INTERFACE _GLIBCXX_USE_CXX11_ABI=$<BOOL:${LENET5_CXX11_ABI}>)
 endif()
-target_link_libraries(lenet5_torch INTERFACE "${LENET5_torch_cpu}" "${LENET5_c10}")
+target_link_libraries(lenet5_torch INTERFACE lenet5_string_abi "${LENET5_torch_cpu}" "${LENET5_c10}")
 message(STATUS "libtorch ${LENET5_TORCH_VERSION} from ${TORCH_ROOT} (C++${LENET5_CXX_STANDARD}, "
                "new string ABI: ${LENET5_CXX11_ABI})")

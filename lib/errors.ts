@@ -46,6 +46,7 @@ export const ERRORS = {
   LIBTORCH_INCOMPATIBLE: { status: 500, meaning: "the addon was built for another libtorch" },
   LIBTORCH_INSTALL_FAILED: { status: 500, meaning: "libtorch could not be installed" },
   ADDON_NOT_BUILT: { status: 500, meaning: "the native addon is missing or cannot be loaded" },
+  THREAD_UNAVAILABLE: { status: 503, meaning: "the system has no thread left for the call" },
   OUT_OF_MEMORY: { status: 507, meaning: "memory ran out" },
   NATIVE_FAILURE: { status: 500, meaning: "libtorch or the addon failed unexpectedly" },
 } as const;

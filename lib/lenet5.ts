@@ -1,16 +1,14 @@
 // The model: LeNet-5 with its weights, its class names and its normalisation; trains, evaluates, predicts, saves.
 import { readFile } from "node:fs/promises";
-import { type Dataset, type Normalization, normalizationOfPixels } from "./data/dataset.js";
+import type { Dataset, Normalization } from "./data/dataset.js";
 import { expected, expectedButGot, LeNet5Error } from "./errors.js";
 import { writeFileAtomically } from "./files.js";
 import type { ModelSource } from "./formats/model-bytes.js";
 import { brand, isFloat32Array } from "./is.js";
-import { readCheckpoint, runSettings, writeCheckpoint } from "./lenet5/checkpoint.js";
-import { EventQueue } from "./lenet5/event-queue.js";
-import { haltAtExit, needNotHaltAtExit } from "./lenet5/exit-guard.js";
 import { type FitEvent, type FitOptions, fitRequest, imageSet, type LabelledImages } from "./lenet5/fit-options.js";
 import { readModel } from "./lenet5/load.js";
 import { defaultClassNames, METADATA_NAME, MNIST_NORMALIZATION, writeMetadata } from "./lenet5/metadata.js";
+import { accuracyOf, confusionRows } from "./lenet5/metrics.js";
 import {
   type LeNet5Options,
   LOAD_OPTIONS,
@@ -23,15 +21,9 @@ import {
 import { decodeImages, type ImageInput, type PixelInput, type Pixels, takeImages, toPixels } from "./lenet5/pixels.js";
 import { PredictionBatcher } from "./lenet5/prediction-batcher.js";
 import { joinParameters, type StateDict, splitParameters } from "./lenet5/state-dict.js";
-import {
-  fromNative,
-  type NativeFitEvent,
-  type NativeFitRequest,
-  type NativeLeNet5,
-  native,
-  nativeCall,
-  nativeCallSync,
-} from "./native.js";
+import { train as runTraining, type Trainee } from "./lenet5/training.js";
+import type { NativeLeNet5, NativeWeights } from "./native/types.js";
+import { native, nativeCall, nativeCallSync } from "./native.js";
 import { checkOptionNames, optionalSignal, readOptions, wholeNumber } from "./options.js";
 import type { Tensor } from "./tensor.js";
 
@@ -188,76 +180,43 @@ export class LeNet5 {
    */
   fit(train: Dataset | LabelledImages, options: FitOptions = {}): AsyncGenerator<FitEvent, void, undefined> {
     this.#checkUsable();
-    return this.#fit(train, fitRequest(train, options, this), options);
+    const { signal, checkpointDirectory, resume } = options;
+    const request = fitRequest(train, options, this);
+    const classNames = train.classNames?.length === this.numClasses ? [...train.classNames] : undefined;
+    // The data is copied here, before anybody else's code runs.
+    const fit = nativeCallSync(() => this.#native.prepareFit(request));
+    return runTraining(this.#trainee(classNames), fit, {
+      request,
+      ...(signal && { signal }),
+      ...(checkpointDirectory && { checkpointDirectory }),
+      ...(resume && { resume }),
+    });
   }
 
-  async *#fit(
-    train: LabelledImages,
-    request: NativeFitRequest,
-    { signal, checkpointDirectory, resume = false }: FitOptions,
-  ): AsyncGenerator<FitEvent, void, undefined> {
-    this.#checkUsable();
-    if (this.#training) throw expectedButGot("MODEL_BUSY", "one training at a time", "fit", "a second one");
-    if (signal?.aborted) throw aborted(signal);
-    this.#training = true;
-    const queue = new EventQueue<NativeFitEvent>(request.progressSeconds === 0);
-    const stop = () => this.#native.stop();
-    let running: Promise<void> | undefined;
-    try {
-      await this.#adopt(train, request);
-      const { mean, std } = this.normalization;
-      const settings =
-        checkpointDirectory === undefined
-          ? {}
-          : runSettings(request, { numClasses: this.numClasses, engine: this.engine, device: this.device, mean, std });
-      if (resume) {
-        request.resume = await readCheckpoint(checkpointDirectory!, settings);
-        this.#native.setParameters(request.resume.parameters);
-      }
-      running = nativeCall(this.#native.fit(request, (event) => queue.push(event)));
-      haltAtExit(this.#native);
-      signal?.addEventListener("abort", stop, { once: true });
-      if (signal?.aborted) stop();
-      running.then(
-        () => queue.close(),
-        () => queue.close(),
-      );
-      for (let event = await queue.next(); event !== undefined; event = await queue.next()) {
-        if (signal?.aborted) break;
-        if (event.type === "progress") {
-          yield { ...event, epochs: request.epochs };
-          continue;
-        }
-        const { state, ...epoch } = event;
-        if (checkpointDirectory === undefined || state === undefined) {
-          yield { ...epoch, epochs: request.epochs };
-        } else {
-          const checkpoint = await writeCheckpoint(checkpointDirectory, state, settings, this.numClasses);
-          yield { ...epoch, epochs: request.epochs, checkpoint };
-        }
-      }
-      await running;
-      if (signal?.aborted) throw aborted(signal);
-    } finally {
-      signal?.removeEventListener("abort", stop);
-      stop();
-      await running?.catch(() => {});
-      needNotHaltAtExit(this.#native);
-      this.#training = false;
-    }
-  }
-
-  /** Class names and normalisation of the first training set, where the caller gave none. */
-  async #adopt(train: LabelledImages, request: NativeFitRequest): Promise<void> {
-    if (this.#classNames === undefined && train.classNames?.length === this.numClasses) {
-      this.#classNames = [...train.classNames];
-    }
-    if (this.#normalization === undefined) {
-      const { mean, std } = await normalizationOfPixels(request.train.images);
-      // Four decimals, as everybody writes MNIST's.
-      this.#normalization = { mean: Number(mean.toFixed(4)), std: Math.max(Number(std.toFixed(4)), 1e-4) };
-      this.#native.setNormalization(this.#normalization.mean, this.#normalization.std);
-    }
+  /** What a training sees of this model. */
+  #trainee(classNames: readonly string[] | undefined): Trainee {
+    const model = this;
+    return {
+      numClasses: this.numClasses,
+      engine: this.engine,
+      device: this.device,
+      get normalization() {
+        return model.#normalization;
+      },
+      checkUsable: () => this.#checkUsable(),
+      begin: () => {
+        this.#checkUsable();
+        if (this.#training) throw expectedButGot("MODEL_BUSY", "one training at a time", "fit", "a second one");
+        this.#training = true;
+      },
+      adopt: (normalization) => {
+        this.#normalization = normalization;
+        this.#classNames ??= classNames;
+      },
+      end: () => {
+        this.#training = false;
+      },
+    };
   }
 
   /**
@@ -271,12 +230,13 @@ export class LeNet5 {
     checkOptionNames(options, ["batchSize"], "evaluate");
     const batchSize = wholeNumber(options.batchSize ?? 1000, "batchSize", 1, 1_000_000);
     const set = imageSet(data, this.numClasses, "data");
-    const { loss, confusion: flat } = await nativeCall(this.#native.evaluate(set, batchSize));
-    const confusion = Array.from({ length: this.numClasses }, (_, actual) =>
-      Array.from(flat.subarray(actual * this.numClasses, (actual + 1) * this.numClasses)),
-    );
-    const right = confusion.reduce((sum, row, actual) => sum + row[actual]!, 0);
-    return { loss, accuracy: right / set.labels.length, count: set.labels.length, confusion };
+    const { loss, confusion } = await nativeCall(() => this.#native.evaluate(set, batchSize));
+    return {
+      loss,
+      accuracy: accuracyOf(confusion, this.numClasses),
+      count: set.labels.length,
+      confusion: confusionRows(confusion, this.numClasses),
+    };
   }
 
   /**
@@ -291,7 +251,7 @@ export class LeNet5 {
     const pixels = Array.isArray(taken) ? await decodeImages(taken, undefined) : taken;
     this.#checkUsable();
     if (pixels.count === 0) return this.#prediction(new Float32Array(0), new Int32Array(0));
-    const { output, labels } = await nativeCall(this.#batcher.predict(pixels, false));
+    const { output, labels } = await nativeCall(() => this.#batcher.predict(pixels, false));
     return this.#prediction(output, labels);
   }
 
@@ -318,7 +278,7 @@ export class LeNet5 {
     this.#checkUsable();
     const shape = [pixels.count, this.numClasses];
     if (pixels.count === 0) return { data: new Float32Array(0), shape, dtype: "float32" };
-    const { output } = await nativeCall(this.#batcher.predict(pixels, true));
+    const { output } = await nativeCall(() => this.#batcher.predict(pixels, true));
     return { data: output, shape, dtype: "float32" };
   }
 
@@ -342,11 +302,7 @@ export class LeNet5 {
       throw expected("INVALID_SHAPE", `a Float32Array of at least ${length} elements`, "output", given);
     }
     const output = given ?? new Float32Array(length);
-    try {
-      this.#native.predictSync(pixels.data, pixels.size, output, labels, log);
-    } catch (error) {
-      throw fromNative(error);
-    }
+    nativeCallSync(() => this.#native.predictSync(pixels.data, pixels.size, output, labels, log));
     return output.length === length ? output : output.subarray(0, length);
   }
 
@@ -369,7 +325,9 @@ export class LeNet5 {
       this.numClasses,
       "images",
     );
-    const { loss, gradients } = await nativeCall(this.#native.gradients(pixels.data, pixels.size, checked.labels));
+    const { loss, gradients } = await nativeCall(() =>
+      this.#native.gradients(pixels.data, pixels.size, checked.labels),
+    );
     return { loss, gradients: splitParameters(gradients, this.numClasses) };
   }
 
@@ -394,33 +352,28 @@ export class LeNet5 {
   /** The TorchScript archive as bytes, verified as `save` verifies it. @throws LENET5_EXPORT_UNVERIFIED, LENET5_DISPOSED */
   async toTorchScript(): Promise<Uint8Array> {
     this.#checkUsable();
-    const archive = await nativeCall(this.#native.exportTorchScript({ [METADATA_NAME]: writeMetadata(this) }));
-    await this.#verify(archive);
+    const { archive, weights } = await this.#export();
+    await verify(archive, weights);
     return archive;
   }
 
   /**
    * Writes the model as TorchScript that `torch.jit.load` reads in Python, C++ and TorchServe: float32 pixels 0..1
-   * `[N, 1, 28, 28]` in, log-probabilities `[N, numClasses]` out. The file is read back and its answers compared with the
-   * model's before it takes its place; a previous file stays intact until then.
+   * `[N, 1, 28, 28]` in, log-probabilities `[N, numClasses]` out; the weights are those of the moment of the call. The
+   * file is read back and its answers compared with theirs before it takes its place; a previous file stays intact until
+   * then.
    *
    * @throws LENET5_FILE_WRITE_FAILED, LENET5_FILE_BUSY, LENET5_EXPORT_UNVERIFIED, LENET5_DISPOSED
    */
   async save(path: string): Promise<void> {
     this.#checkUsable();
     if (typeof path !== "string" || path === "") throw expected("INVALID_ARGUMENT", "a file's path", "save", path);
-    const archive = await nativeCall(this.#native.exportTorchScript({ [METADATA_NAME]: writeMetadata(this) }));
-    await writeFileAtomically(path, archive, { verify: async (written) => this.#verify(await readFile(written)) });
+    const { archive, weights } = await this.#export();
+    await writeFileAtomically(path, archive, { verify: async (written) => verify(await readFile(written), weights) });
   }
 
-  async #verify(archive: Uint8Array): Promise<void> {
-    const difference = await nativeCall(this.#native.verifyTorchScript(archive));
-    if (!(difference <= 1e-4)) {
-      throw new LeNet5Error(
-        "EXPORT_UNVERIFIED",
-        `Expected the model's own answers for the written archive but received a difference of ${difference}`,
-      );
-    }
+  #export(): Promise<{ archive: Uint8Array; weights: NativeWeights }> {
+    return nativeCall(() => this.#native.exportTorchScript({ [METADATA_NAME]: writeMetadata(this) }));
   }
 
   /** Frees the native memory; work under way ends first. A second call does nothing. */
@@ -440,6 +393,12 @@ export class LeNet5 {
   }
 }
 
-function aborted(signal: AbortSignal): LeNet5Error {
-  return new LeNet5Error("ABORTED", "The training was aborted", { cause: signal.reason });
+/** Compares a written archive with the weights it was made of, whatever has become of the model meanwhile. */
+async function verify(archive: Uint8Array, weights: NativeWeights): Promise<void> {
+  const difference = await nativeCall(() => native().verifyTorchScript(archive, weights));
+  if (difference <= 1e-4) return;
+  throw new LeNet5Error(
+    "EXPORT_UNVERIFIED",
+    `Expected the model's own answers for the written archive but received a difference of ${difference}`,
+  );
 }

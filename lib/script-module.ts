@@ -4,10 +4,10 @@ import { expected, expectedButGot, type LeNet5Error } from "./errors.js";
 import { type ModelSource, modelName, readModelBytes } from "./formats/model-bytes.js";
 import { checkTorchScriptArchive } from "./formats/torchscript-archive.js";
 import { isObject } from "./is.js";
-import { type NativeCallArguments, type NativeScriptModule, native, nativeCall, nativeCallSync } from "./native.js";
+import type { EncodedValue, NativeCallArguments, NativeScriptModule } from "./native/types.js";
+import { native, nativeCall, nativeCallSync } from "./native.js";
 import { oneOf, optionalSignal, readOptions, trueOrFalse, wholeNumber } from "./options.js";
 import { BoundedQueue } from "./queue.js";
-import type { EncodedValue } from "./script-module/encoding.js";
 import type { ModuleInspection } from "./script-module/inspection.js";
 import { type TensorHandle, wrapTensor } from "./script-module/tensor-handle.js";
 import { ArgumentEncoder, type ScriptInput, type ScriptValue } from "./script-module/values.js";
@@ -101,7 +101,7 @@ export class ScriptModule {
     const where = modelName(source);
     const bytes = await readModelBytes(source, "ScriptModule.load", { signal });
     await abortable(checkTorchScriptArchive(bytes, { where }), signal);
-    const module = await nativeCall(native().ScriptModule.load(bytes, device, where));
+    const module = await nativeCall(() => native().ScriptModule.load(bytes, device, where));
     if (signal?.aborted) {
       module.dispose();
       throw abortError(signal);
@@ -157,10 +157,10 @@ export class ScriptModule {
     options: { keep: boolean; bigIntegers: boolean },
     signal: AbortSignal | undefined,
   ): Promise<unknown> {
-    return this.#queue.run(
-      () => nativeCall(nativeCallSync(() => this.#native.run(method, call, options, wrapTensor))),
-      { signal, onDropped: () => native().dropCall(call) },
-    );
+    return this.#queue.run(() => nativeCall(() => this.#native.run(method, call, options, wrapTensor)), {
+      signal,
+      onDropped: () => native().dropCall(call),
+    });
   }
 
   /**
@@ -200,7 +200,7 @@ export class ScriptModule {
   /** Moves the module when its running calls are done. @throws LENET5_DEVICE_UNAVAILABLE */
   async to(device: string): Promise<this> {
     const name = deviceName(device);
-    const inspection = await this.#queue.run(() => nativeCall(nativeCallSync(() => this.#native.to(name))));
+    const inspection = await this.#queue.run(() => nativeCall(() => this.#native.to(name)));
     this.#inspection = this.#described(inspection);
     return this;
   }
@@ -262,7 +262,7 @@ export class ScriptModule {
   async #tensors(which: "parameters" | "buffers", options: TensorsOptions): Promise<unknown> {
     const { keep = false } = readOptions(options, ["keep"], which);
     trueOrFalse(keep, "keep");
-    return this.#queue.run(() => nativeCall(nativeCallSync(() => this.#native.tensors(which, keep, wrapTensor))));
+    return this.#queue.run(() => nativeCall(() => this.#native.tensors(which, keep, wrapTensor)));
   }
 
   /** Checks the arguments and copies them into native memory. */

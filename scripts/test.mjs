@@ -111,7 +111,7 @@ async function onOtherNode(version) {
 }
 
 async function longTests() {
-  const parts = [await vitest("long", { env: { LENET5_LONG_TESTS: "1" }, filters: ["test/long"] })];
+  const parts = [await vitest("long", { env: { LENET5_LONG_TESTS: "1" }, filters: ["test/long", "test/fuzz"] })];
   if (existsSync("/usr/include/torch/csrc/api/include/torch/torch.h")) parts.push(await onOtherLibtorch("/usr", []));
   const own = process.versions.node.split(".")[0];
   for (const version of NODE_VERSIONS.filter((other) => other !== own)) parts.push(await onOtherNode(version));

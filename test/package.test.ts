@@ -1,10 +1,12 @@
 // The package as its users get it: what it exports in both module formats, and what npm would publish.
 import { execFile } from "node:child_process";
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import { promisify } from "node:util";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import { packageRoot } from "#package-root";
+import { findBuiltAddon } from "../lib/libtorch/load-addon.js";
 
 const run = promisify(execFile);
 
@@ -36,6 +38,29 @@ test("both module formats work in one process, on one libtorch", async () => {
   const [first, second] = (await asUser("module", code)) as number[];
   expect(first).toBe(second);
 });
+
+test("what is packed works by itself, in both module formats", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "lenet5-packed-"));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  const pack = ["pack", "--json", "--ignore-scripts", "--pack-destination", folder];
+  const [{ filename }] = JSON.parse((await run("npm", pack, { cwd: packageRoot })).stdout) as [{ filename: string }];
+  const installed = join(folder, "node_modules", "lenet5-libtorch");
+  mkdirSync(installed, { recursive: true });
+  await run("tar", ["-xzf", join(folder, filename), "-C", installed, "--strip-components=1"]);
+  // Its dependencies are those of the checkout; test/long installs them anew. So is the addon, which is not packed.
+  symlinkSync(join(packageRoot, "node_modules"), join(installed, "node_modules"));
+  const env = { ...process.env, LENET5_BUILD_DIR: dirname(dirname(findBuiltAddon().loader)) };
+  const predict = "console.log(new LeNet5({ seed: 1 }).predictSync(new Float32Array(784)).labels.length);";
+  for (const [name, code] of [
+    ["try.mjs", `import { LeNet5 } from "lenet5-libtorch"; ${predict}`],
+    ["try.cjs", `const { LeNet5 } = require("lenet5-libtorch"); ${predict}`],
+  ] as const) {
+    writeFileSync(join(folder, name), code);
+    expect((await run(process.execPath, [name], { cwd: folder, env })).stdout).toBe("1\n");
+  }
+  const { stdout } = await run(process.execPath, [join(installed, "dist/esm/cli/main.js"), "--version"], { env });
+  expect(stdout).toMatch(/^\d+\.\d+\.\d+/);
+}, 120_000);
 
 test("npm would publish what running and building take, and nothing else", async () => {
   const { stdout } = await run("npm", ["pack", "--dry-run", "--json", "--ignore-scripts"], { cwd: packageRoot });

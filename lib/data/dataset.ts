@@ -104,25 +104,16 @@ export function normalizationOf(dataset: Dataset): Normalization {
   checkDataset(dataset);
   const histogram = new Float64Array(256);
   countPixels(dataset.images, histogram);
-  return normalizationOfHistogram(histogram, dataset.images.length);
-}
-
-/** Like {@link normalizationOf}, for bare pixels, and lets the event loop turn in between. */
-export async function normalizationOfPixels(images: Uint8Array): Promise<Normalization> {
-  const histogram = new Float64Array(256);
-  const slice = 4 * 1024 * 1024;
-  for (let start = 0; start < images.length; start += slice) {
-    countPixels(images.subarray(start, start + slice), histogram);
-    await new Promise(setImmediate);
-  }
-  return normalizationOfHistogram(histogram, images.length);
+  return normalizationOfHistogram(histogram);
 }
 
 function countPixels(images: Uint8Array, histogram: Float64Array): void {
   for (let i = 0; i < images.length; i++) histogram[images[i]!]!++;
 }
 
-function normalizationOfHistogram(histogram: Float64Array, count: number): Normalization {
+/** Mean and standard deviation from how often each of the 256 values occurs. */
+export function normalizationOfHistogram(histogram: Float64Array): Normalization {
+  const count = histogram.reduce((total, times) => total + times, 0);
   let sum = 0n;
   let sumOfSquares = 0n;
   for (let value = 0; value < 256; value++) {

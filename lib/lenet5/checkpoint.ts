@@ -2,7 +2,7 @@
 //
 // Problem: a resumed run must end with the weights of an uninterrupted one, bit for bit, and a damaged or foreign
 // checkpoint must be refused, not trained on. Resolution: weights, both of Adam's moments, its step, the shuffle
-// generator's state and the epoch are kept, with the settings that the run depends on and a CRC-32 of all of it; a run
+// generator's state, the epoch and the record of early stopping are kept, with the settings that the run depends on and a CRC-32 of all of it; a run
 // with other settings does not resume.
 import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -10,7 +10,12 @@ import { crc32 } from "node:zlib";
 import { expectedButGot, LeNet5Error } from "../errors.js";
 import { writeFileAtomically } from "../files.js";
 import { readSafetensors, safetensorsBytes } from "../formats/safetensors.js";
-import type { NativeFitRequest, NativeTrainingState } from "../native.js";
+import type {
+  NativeEarlyStoppingRecord,
+  NativeFitRequest,
+  NativeSurvey,
+  NativeTrainingState,
+} from "../native/types.js";
 import type { Tensor } from "../tensor.js";
 import { joinParameters, type StateDict, splitParameters } from "./state-dict.js";
 
@@ -20,22 +25,19 @@ export const CHECKPOINT_NAME = "checkpoint.safetensors";
 /** What a run depends on: two runs with equal settings go the same way. */
 export type RunSettings = Record<string, string | number>;
 
-/** The settings of a run that decide where it ends. */
+/** The settings of a run that decide where it ends. What 0.1 did not know is left out where it is not used. */
 export function runSettings(
   request: NativeFitRequest,
+  survey: NativeSurvey,
   model: { numClasses: number; engine: string; device: string; mean: number; std: number },
 ): RunSettings {
+  const { augmentation, classWeights, earlyStopping } = request;
   return {
     ...model,
     images: request.train.labels.length,
     size: request.train.size,
     // The set itself, in one number: a run does not go on with other images or labels.
-    data: crc32(
-      request.train.images,
-      crc32(
-        new Uint8Array(request.train.labels.buffer, request.train.labels.byteOffset, request.train.labels.byteLength),
-      ),
-    ),
+    data: survey.crc32,
     batchSize: request.batchSize,
     learningRate: request.learningRate,
     beta1: request.beta1,
@@ -46,6 +48,12 @@ export function runSettings(
     seed: request.seed,
     // A one-cycle schedule is stretched over the whole run; a constant one may be prolonged.
     ...(request.schedule === "one-cycle" ? { epochs: request.epochs } : {}),
+    ...(augmentation === undefined ? {} : { augmentation: JSON.stringify(augmentation) }),
+    ...(classWeights === undefined ? {} : { classWeights: JSON.stringify(Array.from(classWeights)) }),
+    // Here the validation set too decides where the run ends.
+    ...(earlyStopping === undefined
+      ? {}
+      : { earlyStopping: JSON.stringify(earlyStopping), validation: survey.validationCrc32! }),
   };
 }
 
@@ -53,6 +61,8 @@ const MOMENTS = [
   ["expAvg", "adam.exp_avg."],
   ["expAvgSq", "adam.exp_avg_sq."],
 ] as const;
+/** Prefix of the best epoch's weights. */
+const BEST = "best.";
 
 /** Writes the checkpoint and returns its path. @throws LENET5_FILE_WRITE_FAILED, LENET5_FILE_BUSY */
 export async function writeCheckpoint(
@@ -66,6 +76,11 @@ export async function writeCheckpoint(
     for (const [name, tensor] of Object.entries(splitParameters(state[key], numClasses)))
       tensors[prefix + name] = tensor;
   }
+  const { earlyStopping } = state;
+  if (earlyStopping !== undefined && earlyStopping.bestEpoch > 0) {
+    for (const [name, tensor] of Object.entries(splitParameters(earlyStopping.parameters, numClasses)))
+      tensors[BEST + name] = tensor;
+  }
   tensors.generator = { data: state.generator, shape: [state.generator.length], dtype: "uint8" };
   const path = join(directory, CHECKPOINT_NAME);
   await mkdir(directory, { recursive: true }).catch((cause) => {
@@ -78,6 +93,7 @@ export async function writeCheckpoint(
     epoch: String(state.epoch),
     step: String(state.step),
     settings: JSON.stringify(settings),
+    ...(earlyStopping === undefined ? {} : { earlyStopping: JSON.stringify(standing(earlyStopping)) }),
   };
   await writeFileAtomically(path, safetensorsBytes(tensors, { ...metadata, crc32: checksum(tensors, metadata) }));
   return path;
@@ -119,34 +135,62 @@ export async function readCheckpoint(directory: string, settings: RunSettings): 
       "one whose checksum does not fit its contents",
     );
   }
-  const was = JSON.parse(rest.settings!) as RunSettings;
-  for (const [name, value] of Object.entries(settings)) {
-    if (was[name] !== value) {
+  const { was, state } = decode(tensors, rest, path);
+  for (const name of new Set([...Object.keys(settings), ...Object.keys(was)])) {
+    if (was[name] !== settings[name]) {
       throw expectedButGot(
         "CHECKPOINT_MISMATCH",
-        `${name} ${was[name]}, as when the checkpoint was written,`,
+        `${name} ${was[name] ?? "unset"}, as when the checkpoint was written,`,
         `the run resumed from ${path}`,
-        `${value}`,
+        `${settings[name] ?? "unset"}`,
       );
     }
   }
-  const generator = tensors.generator!;
+  return state;
+}
+
+/** @throws LENET5_CHECKPOINT_CORRUPT for contents that are no checkpoint's, though their checksum is right */
+function decode(
+  tensors: Record<string, Tensor>,
+  metadata: Record<string, string>,
+  path: string,
+): { was: RunSettings; state: NativeTrainingState } {
   const part = (prefix: string): Float32Array => {
     const state: StateDict = {};
     for (const [name, tensor] of Object.entries(tensors)) {
-      if (name === "generator" || !name.startsWith(prefix) || (prefix === "" && name.startsWith("adam."))) continue;
-      state[name.slice(prefix.length)] = tensor as Tensor<"float32">;
+      if (name.startsWith(prefix) && name !== "generator" && (prefix !== "" || !/^(adam|best)\./.test(name)))
+        state[name.slice(prefix.length)] = tensor as Tensor<"float32">;
     }
     return joinParameters(state, path).flat;
   };
-  return {
-    parameters: part(""),
-    expAvg: part("adam.exp_avg."),
-    expAvgSq: part("adam.exp_avg_sq."),
-    step: Number(rest.step),
-    epoch: Number(rest.epoch),
-    generator: generator.data as Uint8Array,
-  };
+  try {
+    const generator = tensors.generator!;
+    if (generator.dtype !== "uint8") throw new Error(`a generator of ${generator.dtype}`);
+    const state: NativeTrainingState = {
+      parameters: part(""),
+      expAvg: part("adam.exp_avg."),
+      expAvgSq: part("adam.exp_avg_sq."),
+      step: Number(metadata.step),
+      epoch: Number(metadata.epoch),
+      generator: generator.data as Uint8Array,
+    };
+    if (metadata.earlyStopping !== undefined) {
+      const record = JSON.parse(metadata.earlyStopping) as ReturnType<typeof standing>;
+      state.earlyStopping = { ...record, parameters: record.bestEpoch > 0 ? part(BEST) : new Float32Array(0) };
+    }
+    return { was: JSON.parse(metadata.settings!) as RunSettings, state };
+  } catch (cause) {
+    throw new LeNet5Error(
+      "CHECKPOINT_CORRUPT",
+      `Expected a whole checkpoint for ${path} but received ${(cause as Error).message}`,
+      { cause },
+    );
+  }
+}
+
+/** A record of early stopping without its weights. */
+function standing({ bestEpoch, bestValue, waited }: NativeEarlyStoppingRecord) {
+  return { bestEpoch, bestValue, waited };
 }
 
 function checksum(tensors: Record<string, Tensor>, metadata: Record<string, string>): string {

@@ -38,4 +38,9 @@ export class EventQueue<Event extends { type: string }> {
     }
     return this.#events.shift();
   }
+
+  /** Takes all events that wait. */
+  drain(): Event[] {
+    return this.#events.splice(0);
+  }
 }

@@ -3,21 +3,21 @@
 // Problem: process.exit() destroys libtorch's static objects while a training thread still computes with them, and Node
 // calls no native cleanup hook before that in the main thread. Resolution: one "exit" listener for all trainings, which
 // halts them; it takes a batch at the most.
-import type { NativeLeNet5 } from "../native.js";
+import type { NativeFit } from "../native/types.js";
 
-const running = new Set<NativeLeNet5>();
+const running = new Set<NativeFit>();
 
 function haltAll(): void {
-  for (const model of running) model.halt();
+  for (const fit of running) fit.halt();
 }
 
-/** Has the model's training ended before the process does. */
-export function haltAtExit(model: NativeLeNet5): void {
+/** Has the training ended before the process does. */
+export function haltAtExit(fit: NativeFit): void {
   if (running.size === 0) process.on("exit", haltAll);
-  running.add(model);
+  running.add(fit);
 }
 
 /** Takes that back, once the training is over. */
-export function needNotHaltAtExit(model: NativeLeNet5): void {
-  if (running.delete(model) && running.size === 0) process.off("exit", haltAll);
+export function needNotHaltAtExit(fit: NativeFit): void {
+  if (running.delete(fit) && running.size === 0) process.off("exit", haltAll);
 }

@@ -2,7 +2,7 @@
 import { checkLabels, type Dataset } from "../data/dataset.js";
 import { expected, expectedButGot } from "../errors.js";
 import { isAbortSignal, isInt32Array, isUint8Array } from "../is.js";
-import type { NativeFitRequest, NativeImageSet } from "../native.js";
+import type { NativeFitRequest, NativeImageSet } from "../native/types.js";
 import { checkOptionNames, finiteNumber, oneOf, wholeNumber } from "../options.js";
 
 /** What `fit` trains on: a {@link Dataset}, or images and labels of one's own. */

@@ -30,7 +30,7 @@ export async function readModel(source: ModelSource, signal: AbortSignal | undef
     return { ...joinParameters(stateDict, where), metadata };
   }
   await abortable(checkTorchScriptArchive(bytes, { where }), signal);
-  const { tensors, metadata } = await nativeCall(native().readTorchScript(bytes, METADATA_NAME));
+  const { tensors, metadata } = await nativeCall(() => native().readTorchScript(bytes, METADATA_NAME));
   throwIfAborted(signal);
   const stateDict: StateDict = Object.fromEntries(
     Object.entries(tensors).map(([name, { shape, data }]) => [name, { data, shape, dtype: "float32" as const }]),

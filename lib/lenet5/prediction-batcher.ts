@@ -2,8 +2,10 @@
 //
 // Problem: each asynchronous prediction costs a hop to another thread and back, which takes longer than the network
 // itself. Resolution: while one native call is under way (and until the current tick ends), predictions gather; the next
-// call takes all of them that have the same element type and size.
-import type { NativeLeNet5 } from "../native.js";
+// call takes all of them that have the same element type and size. What waits is a copy: the caller's array is the
+// caller's again when `predict` returns.
+import { isFloat32Array } from "../is.js";
+import type { NativeLeNet5 } from "../native/types.js";
 import type { Pixels } from "./pixels.js";
 
 /** What one prediction gets back. */
@@ -20,6 +22,9 @@ interface Waiting {
   resolve(result: RawPrediction): void;
   reject(error: unknown): void;
 }
+
+/** From this many images on, a call that need not wait goes alone: the copy that the addon makes is the only one then. */
+const LARGE = 256;
 
 /** Images in one native call at most, so that a late small request does not wait for an early huge crowd. */
 const LARGEST_BATCH = 4096;
@@ -38,9 +43,11 @@ export class PredictionBatcher {
   }
 
   /** Predicts `pixels`, together with whatever else waits. Errors are the addon's own: the caller converts them, with its stack. */
-  predict(pixels: Pixels, log: boolean): Promise<RawPrediction> {
+  predict({ data, size, count }: Pixels, log: boolean): Promise<RawPrediction> {
+    if (count >= LARGE && this.#running === 0 && !this.#scheduled) return this.#atOnce(data, size, log);
+    const copy = isFloat32Array(data) ? new Float32Array(data) : new Uint8Array(data);
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ pixels, log, resolve, reject });
+      this.#waiting.push({ pixels: { data: copy, size, count }, log, resolve, reject });
       if (this.#running === 0 && !this.#scheduled) {
         this.#scheduled = true;
         queueMicrotask(() => {
@@ -49,6 +56,17 @@ export class PredictionBatcher {
         });
       }
     });
+  }
+
+  /** Calls the addon before it returns. */
+  async #atOnce(data: Pixels["data"], size: number, log: boolean): Promise<RawPrediction> {
+    this.#running += 1;
+    try {
+      return await this.#native.predict([data], size, log);
+    } finally {
+      this.#running -= 1;
+      if (this.#waiting.length > 0) void this.#flush();
+    }
   }
 
   async #flush(): Promise<void> {
@@ -85,7 +103,7 @@ export class PredictionBatcher {
       const alike =
         one.log === first.log &&
         one.pixels.size === first.pixels.size &&
-        one.pixels.data.constructor === first.pixels.data.constructor;
+        isFloat32Array(one.pixels.data) === isFloat32Array(first.pixels.data);
       if (alike && (batch.length === 0 || images + one.pixels.count <= LARGEST_BATCH)) {
         batch.push(one);
         images += one.pixels.count;

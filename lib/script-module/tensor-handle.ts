@@ -1,7 +1,8 @@
 // Tensors that stay in native memory: a result kept there goes into the next call without a copy.
 import { expected, expectedButGot } from "../errors.js";
 import { brand, isBranded } from "../is.js";
-import { type NativeTensor, native, nativeCall, nativeCallSync, type WrapTensor } from "../native.js";
+import type { NativeTensor, WrapTensor } from "../native/types.js";
+import { native, nativeCall } from "../native.js";
 import { readOptions } from "../options.js";
 import type { Tensor } from "../tensor.js";
 import { encodeTensor } from "./encoding.js";
@@ -52,7 +53,7 @@ export class TensorHandle {
     const { device = "cpu" } = readOptions(options, ["device"], "TensorHandle.from");
     if (typeof device !== "string") throw expected("INVALID_OPTION", "a device's name", "device", device);
     const encoded = encodeTensor(tensor, "tensor");
-    return (await nativeCall(nativeCallSync(() => native().createTensor(encoded, device, wrap)))) as TensorHandle;
+    return (await nativeCall(() => native().createTensor(encoded, device, wrap))) as TensorHandle;
   }
 
   /**
@@ -61,7 +62,7 @@ export class TensorHandle {
    */
   async toTensor(): Promise<Tensor> {
     const tensor = nativeTensorOf(this, "toTensor");
-    return nativeCall(nativeCallSync(() => native().readTensor(tensor)));
+    return nativeCall(() => native().readTensor(tensor));
   }
 
   /** True once {@link dispose} was called. */

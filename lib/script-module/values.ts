@@ -1,8 +1,9 @@
 // Values as TorchScript methods take and give them.
 import { expected, expectedButGot, type LeNet5Error } from "../errors.js";
 import { brand, isBranded, isMap } from "../is.js";
+import type { EncodedValue } from "../native/types.js";
 import type { Tensor } from "../tensor.js";
-import { type EncodedValue, encodeTensor } from "./encoding.js";
+import { encodeTensor } from "./encoding.js";
 import { isTensorHandle, nativeTensorOf, type TensorHandle } from "./tensor-handle.js";
 
 /**

@@ -27,6 +27,8 @@ class AsyncTask : public Napi::AsyncWorker {
 
   virtual void Run() = 0;
   virtual Napi::Value Result(Napi::Env env) = 0;
+  // On the JavaScript thread, before the promise settles one way or the other.
+  virtual void Settling() {}
   // The code for exceptions that carry none of their own.
   virtual const char* fallback_code() const { return "NATIVE_FAILURE"; }
 
@@ -42,6 +44,7 @@ class AsyncTask : public Napi::AsyncWorker {
   void OnOK() final {
     Napi::Env env = Env();
     Napi::HandleScope scope(env);
+    Settling();
     try {
       if (error_) {
         deferred_.Reject(to_js_error(env, *error_).Value());

@@ -3,47 +3,26 @@
 
 #include <napi.h>
 
-#include <cstring>
 #include <memory>
-#include <utility>
 #include <vector>
 
-#include "../core/training_engine.h"
-#include "typed_arrays.h"
+#include "../lenet5/images.h"
 
 namespace lenet5::addon {
 
-// The array's own memory, for the length of a synchronous call.
-inline Images view_of(const Napi::Value& pixels, int size) {
-  const auto array = pixels.As<Napi::TypedArray>();
-  const bool is_float = array.TypedArrayType() == napi_float32_array;
-  const void* data = is_float ? static_cast<const void*>(array.As<Napi::Float32Array>().Data())
-                              : static_cast<const void*>(array.As<Napi::Uint8Array>().Data());
-  return {data, is_float ? kernels::PixelType::float32 : kernels::PixelType::uint8, size,
-          static_cast<int64_t>(array.ElementLength()) / (int64_t{size} * size)};
-}
+// 28 or 32. Throws INVALID_SHAPE.
+int size_of(const Napi::Value& value, const char* where);
+
+// The array's own memory, for the length of a synchronous call in which no JavaScript runs: a Float32Array or
+// Uint8Array of whole images. Throws INVALID_DTYPE, INVALID_SHAPE, INVALID_ARGUMENT.
+Images images_view_of(const Napi::Value& pixels, int size, const char* where);
 
 // Pixels that belong to a task, safe from what JavaScript does meanwhile.
 class OwnedImages {
  public:
-  OwnedImages(const std::vector<Napi::Value>& parts, int size) : images_{nullptr, kernels::PixelType::uint8, size, 0} {
-    size_t bytes = 0;
-    for (const Napi::Value& part : parts) bytes += part.As<Napi::TypedArray>().ByteLength();
-    data_.resize(bytes);
-    size_t offset = 0;
-    for (const Napi::Value& part : parts) {
-      const Images view = view_of(part, size);
-      const size_t length = part.As<Napi::TypedArray>().ByteLength();
-      if (length > 0) std::memcpy(data_.data() + offset, view.pixels, length);
-      offset += length;
-      images_.type = view.type;
-      images_.count += view.count;
-    }
-    images_.pixels = data_.data();
-  }
-  OwnedImages(OwnedImages&& other) noexcept : data_(std::move(other.data_)), images_(other.images_) {
-    images_.pixels = data_.data();
-  }
+  // The images of several arrays, one after another; all of one element type.
+  OwnedImages(const std::vector<Napi::Value>& parts, int size);
+  OwnedImages(OwnedImages&& other) noexcept;
 
   const Images& view() const { return images_; }
 
@@ -52,14 +31,7 @@ class OwnedImages {
   Images images_;
 };
 
-// A labelled set, copied.
-inline std::shared_ptr<const ImageSet> image_set(const Napi::Value& value) {
-  const auto object = value.As<Napi::Object>();
-  auto set = std::make_shared<ImageSet>();
-  set->images = copy_in<uint8_t>(object.Get("images"));
-  set->labels = copy_in<int32_t>(object.Get("labels"));
-  set->size = object.Get("size").As<Napi::Number>().Int32Value();
-  return set;
-}
+// A labelled set { images, labels, size }, copied and checked. Throws what check_set throws, and INVALID_DTYPE.
+ImageSet image_set_of(const Napi::Value& value, int64_t num_classes, const char* where);
 
 }  // namespace lenet5::addon

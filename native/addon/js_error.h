@@ -3,7 +3,7 @@
 
 #include <napi.h>
 
-#include "../core/error.h"
+#include "../lenet5/error.h"
 
 namespace lenet5::addon {
 

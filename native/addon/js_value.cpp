@@ -8,13 +8,13 @@
 #include <vector>
 
 #include "../core/dtype.h"
-#include "../core/error.h"
+#include "../lenet5/error.h"
+#include "checked.h"
 #include "tensor_handle.h"
 
 namespace lenet5::addon {
 namespace {
 
-constexpr int64_t kMaxSafeInteger = 9007199254740991;
 // Below this, copying is cheaper than a finalizer.
 constexpr size_t kSmallestExternalBytes = 4096;
 
@@ -23,17 +23,16 @@ constexpr size_t kSmallestExternalBytes = 4096;
 }
 
 at::Tensor tensor_from_js(const Napi::Object& object) {
-  const Napi::Value data = object.Get("data");
-  const Napi::Value sizes = object.Get("shape");
-  if (!data.IsTypedArray() || !sizes.IsArray()) unexpected("a tensor");
-  const auto sizes_array = sizes.As<Napi::Array>();
+  const Napi::Value data = object.Get("data"), sizes = object.Get("shape");
+  const std::string dtype = text_of(object.Get("dtype"), "dtype");
+  const Napi::Array sizes_array = array_of(sizes, "shape");
   std::vector<int64_t> shape;
   for (uint32_t i = 0; i < sizes_array.Length(); ++i) {
-    shape.push_back(sizes_array.Get(i).ToNumber().Int64Value());
+    shape.push_back(integer_of(sizes_array.Get(i), "shape", 0, kMaxSafeInteger));
   }
-  const auto array = data.As<Napi::TypedArray>();
-  const auto* bytes = static_cast<const unsigned char*>(array.ArrayBuffer().Data()) + array.ByteOffset();
-  return tensor_from_bytes(object.Get("dtype").ToString().Utf8Value(), shape, bytes, array.ByteLength());
+  // Last, when no getter of an argument can take the memory away any more.
+  const BytesView view = bytes_view_of(data, "data");
+  return tensor_from_bytes(dtype, shape, view.data, view.bytes);
 }
 
 std::vector<Value> items_from_js(const Napi::Value& value, int depth);
@@ -64,10 +63,10 @@ Value from_js_at(const Napi::Value& value, int depth) {
   }
   if (value.IsArray()) return {Sequence{items_from_js(value, depth)}};
   const auto object = value.As<Napi::Object>();
-  const std::string kind = object.Get("kind").ToString().Utf8Value();
+  const std::string kind = text_of(object.Get("kind"), "kind");
   if (kind == "tensor") return {TensorValue{tensor_from_js(object), false}};
   if (kind == "handle") return {TensorValue{tensor_of(object.Get("handle")), true}};
-  if (kind == "float") return {object.Get("value").ToNumber().DoubleValue()};
+  if (kind == "float") return {number_of(object.Get("value"), "value")};
   if (kind != "dict") unexpected("a value");
   Dictionary dictionary;
   dictionary.keys = items_from_js(object.Get("keys"), depth);
@@ -135,7 +134,7 @@ Value from_js(const Napi::Value& value) { return from_js_at(value, 0); }
 
 int64_t bytes_of(const Value& value) {
   if (const auto* tensor = std::get_if<TensorValue>(&value.data)) {
-    return tensor->handle ? 0 : static_cast<int64_t>(tensor->tensor.nbytes());
+    return tensor->handle ? 0 : bytes_of_tensor(tensor->tensor);
   }
   int64_t bytes = 0;
   if (const auto* sequence = std::get_if<Sequence>(&value.data)) {

@@ -1,11 +1,14 @@
 #include "lenet5_class.h"
 
+#include <algorithm>
 #include <utility>
 
-#include "fit_request.h"
+#include "../lenet5/parameters.h"
+#include "cancellation.h"
+#include "checked.h"
+#include "constructors.h"
 #include "images.h"
 #include "lenet5_tasks.h"
-#include "numbers.h"
 #include "typed_arrays.h"
 
 namespace lenet5::addon {
@@ -15,57 +18,39 @@ namespace {
 // What the garbage collector should know a model weighs: weights, their packed copy and libtorch's share.
 constexpr int64_t kExternalBytes = 1 << 20;
 
-Napi::Value read_torchscript_js(const Napi::CallbackInfo& info) {
-  return AsyncTask::start(new ReadTask(info.Env(), copy_bytes_in(info[0]), info[1].As<Napi::String>().Utf8Value()));
+constexpr int64_t kMaxBatch = 1'000'000'000;
+
+std::vector<Napi::Value> items_of(const Napi::Array& array) {
+  std::vector<Napi::Value> items;
+  for (uint32_t i = 0; i < array.Length(); i++) items.push_back(array.Get(i));
+  return items;
 }
 
 }  // namespace
 
-void LeNet5Class::register_in(Napi::Env env, Napi::Object exports) {
-  exports.Set("LeNet5", DefineClass(env, "LeNet5",
-                                    {
-                                        InstanceAccessor<&LeNet5Class::JS_device>("device"),
-                                        InstanceAccessor<&LeNet5Class::JS_engine>("engine"),
-                                        InstanceAccessor<&LeNet5Class::JS_instructionSet>("instructionSet"),
-                                        InstanceMethod<&LeNet5Class::JS_predictSync>("predictSync"),
-                                        InstanceMethod<&LeNet5Class::JS_predict>("predict"),
-                                        InstanceMethod<&LeNet5Class::JS_evaluate>("evaluate"),
-                                        InstanceMethod<&LeNet5Class::JS_gradients>("gradients"),
-                                        InstanceMethod<&LeNet5Class::JS_fit>("fit"),
-                                        InstanceMethod<&LeNet5Class::JS_stop>("stop"),
-                                        InstanceMethod<&LeNet5Class::JS_halt>("halt"),
-                                        InstanceMethod<&LeNet5Class::JS_parameters>("parameters"),
-                                        InstanceMethod<&LeNet5Class::JS_setParameters>("setParameters"),
-                                        InstanceMethod<&LeNet5Class::JS_setNormalization>("setNormalization"),
-                                        InstanceMethod<&LeNet5Class::JS_exportTorchScript>("exportTorchScript"),
-                                        InstanceMethod<&LeNet5Class::JS_verifyTorchScript>("verifyTorchScript"),
-                                        InstanceMethod<&LeNet5Class::JS_dispose>("dispose"),
-                                    }));
-  exports.Set("readTorchScript", Napi::Function::New(env, read_torchscript_js, "readTorchScript"));
-}
-
+// new LeNet5({ numClasses, mean, std, device, engine, instructionSet, seed | parameters })
 LeNet5Class::LeNet5Class(const Napi::CallbackInfo& info) : Napi::ObjectWrap<LeNet5Class>(info) {
   with_js_errors(info.Env(), [&] {
-    const auto options = info[0].As<Napi::Object>();
-    const int64_t classes = integer(options, "numClasses");
+    const Napi::Object options = object_of(info[0], "new LeNet5");
+    EngineRequest request;
+    request.num_classes = integer_of(options.Get("numClasses"), "numClasses", 1, kMaxClasses);
+    request.device = text_of(options.Get("device"), "device");
+    request.engine = text_of(options.Get("engine"), "engine");
+    request.instruction_set = text_of(options.Get("instructionSet"), "instructionSet");
+    const Normalization normalization{number_of(options.Get("mean"), "mean"), number_of(options.Get("std"), "std")};
+    const Napi::Value given = options.Get("parameters");
     std::vector<float> parameters;
-    if (options.Has("parameters")) {
-      parameters = copy_in<float>(options.Get("parameters"));
+    if (given.IsUndefined()) {
+      const int64_t seed = integer_of(options.Get("seed"), "seed", 0, kMaxSafeInteger);
+      parameters = initial_parameters(request.num_classes, static_cast<uint64_t>(seed));
     } else {
-      const auto seed = static_cast<uint64_t>(integer(options, "seed"));
-      const torch::Tensor initial = initial_parameters(classes, seed);
-      parameters.assign(initial.data_ptr<float>(), initial.data_ptr<float>() + initial.numel());
+      parameters = copy_of<float>(given, "parameters");
     }
-    if (static_cast<int64_t>(parameters.size()) != parameter_length(classes)) {
-      throw Error("MODEL_MISMATCH", "Expected " + std::to_string(parameter_length(classes)) +
-                                        " parameters for the model but received " + std::to_string(parameters.size()));
-    }
-    model_ = std::make_shared<Model>(
-        classes, Normalization{number(options, "mean"), number(options, "std")},
-        options.Get("device").As<Napi::String>().Utf8Value(), options.Get("engine").As<Napi::String>().Utf8Value(),
-        options.Get("instructionSet").As<Napi::String>().Utf8Value(), std::move(parameters));
-    placement_ = model_->placement();
-    weight_.emplace(info.Env(), kExternalBytes);
+    model_ = std::make_shared<Model>(request, normalization, std::move(parameters));
+    device_ = model_->engine().device();
+    engine_ = model_->engine().name();
+    instruction_set_ = model_->engine().instruction_set();
+    memory_.emplace(info.Env(), kExternalBytes);
   });
 }
 
@@ -74,107 +59,126 @@ std::shared_ptr<Model> LeNet5Class::model() const {
   return model_;
 }
 
-Napi::Value LeNet5Class::JS_device(const Napi::CallbackInfo& info) {
-  return Napi::String::New(info.Env(), placement_.device.str());
-}
+Napi::Value LeNet5Class::JS_device(const Napi::CallbackInfo& info) { return Napi::String::New(info.Env(), device_); }
 
-Napi::Value LeNet5Class::JS_engine(const Napi::CallbackInfo& info) {
-  return Napi::String::New(info.Env(), placement_.engine == EngineKind::fused ? "fused" : "libtorch");
-}
+Napi::Value LeNet5Class::JS_engine(const Napi::CallbackInfo& info) { return Napi::String::New(info.Env(), engine_); }
 
 Napi::Value LeNet5Class::JS_instructionSet(const Napi::CallbackInfo& info) {
-  return Napi::String::New(info.Env(),
-                           placement_.engine == EngineKind::fused ? kernels::name(placement_.instruction_set) : "none");
+  return Napi::String::New(info.Env(), instruction_set_);
 }
 
+// predictSync(pixels, size, output, labels | undefined, log). No JavaScript runs in between, so the arrays stay as they
+// are.
 void LeNet5Class::JS_predictSync(const Napi::CallbackInfo& info) {
   with_js_errors(info.Env(), [&] {
-    const Images images = view_of(info[0], info[1].As<Napi::Number>().Int32Value());
-    float* output = info[2].As<Napi::Float32Array>().Data();
-    int32_t* labels = info[3].IsUndefined() ? nullptr : info[3].As<Napi::Int32Array>().Data();
-    model()->predict(images, output);
-    finish(output, images.count, placement_.num_classes, labels, info[4].As<Napi::Boolean>());
+    const bool log = boolean_of(info[4], "log");
+    const Images images = images_view_of(info[0], size_of(info[1], "size"), "images");
+    const WeightsPointer weights = model()->weights();
+    const View<float> output = view_of<float>(info[2], "output");
+    const auto count = static_cast<size_t>(images.count), length = count * static_cast<size_t>(weights->num_classes);
+    if (output.length < length) {
+      throw Error("INVALID_SHAPE", "Expected a Float32Array of at least " + std::to_string(length) +
+                                       " elements for output but received " + std::to_string(output.length));
+    }
+    int32_t* labels = nullptr;
+    if (!info[3].IsUndefined()) {
+      const View<int32_t> view = view_of<int32_t>(info[3], "labels");
+      if (view.length < count) {
+        throw Error("INVALID_SHAPE", "Expected an Int32Array of at least " + std::to_string(count) +
+                                         " elements for labels but received " + std::to_string(view.length));
+      }
+      labels = view.data;
+    }
+    predict(*weights, images, output.data);
+    finish(output.data, images.count, weights->num_classes, labels, log);
   });
 }
 
+// predict([pixels, …], size, log, cancellation | undefined)
 Napi::Value LeNet5Class::JS_predict(const Napi::CallbackInfo& info) {
   return with_js_errors(info.Env(), [&]() -> Napi::Value {
-    const auto array = info[0].As<Napi::Array>();
-    std::vector<Napi::Value> parts;
-    for (uint32_t i = 0; i < array.Length(); i++) parts.push_back(array.Get(i));
-    OwnedImages images(parts, info[1].As<Napi::Number>().Int32Value());
+    const int size = size_of(info[1], "size");
+    const bool log = boolean_of(info[2], "log");
+    auto cancellation = cancellation_of(info[3], "cancellation");
+    OwnedImages images(items_of(array_of(info[0], "images")), size);
     return AsyncTask::start(
-        new PredictTask(info.Env(), model(), std::move(images), info[2].As<Napi::Boolean>().Value()));
+        new PredictTask(info.Env(), model()->weights(), std::move(images), log, std::move(cancellation)));
   });
 }
 
+// evaluate(set, batchSize, cancellation | undefined, onProgress | undefined)
 Napi::Value LeNet5Class::JS_evaluate(const Napi::CallbackInfo& info) {
   return with_js_errors(info.Env(), [&]() -> Napi::Value {
+    const WeightsPointer weights = model()->weights();
+    const int64_t batch = integer_of(info[1], "batchSize", 1, kMaxBatch);
+    auto cancellation = cancellation_of(info[2], "cancellation");
+    auto set = std::make_unique<ImageSet>(image_set_of(info[0], weights->num_classes, "data"));
+    std::shared_ptr<ProgressChannel> progress;
+    if (!info[3].IsUndefined()) progress = ProgressChannel::open(info.Env(), function_of(info[3], "onProgress"));
     return AsyncTask::start(
-        new EvaluateTask(info.Env(), model(), image_set(info[0]), info[1].As<Napi::Number>().Int64Value()));
+        new EvaluateTask(info.Env(), weights, std::move(set), batch, std::move(cancellation), std::move(progress)));
   });
 }
 
+// gradients(pixels, size, labels)
 Napi::Value LeNet5Class::JS_gradients(const Napi::CallbackInfo& info) {
   return with_js_errors(info.Env(), [&]() -> Napi::Value {
-    return AsyncTask::start(new GradientsTask(info.Env(), model(),
-                                              OwnedImages({info[0]}, info[1].As<Napi::Number>().Int32Value()),
-                                              copy_in<int32_t>(info[2])));
+    const auto held = model();
+    OwnedImages images({info[0]}, size_of(info[1], "size"));
+    std::vector<int32_t> labels = copy_of<int32_t>(info[2], "labels");
+    const auto count = static_cast<size_t>(images.view().count);
+    if (count == 0) throw Error("DATA_EMPTY", "Expected at least one image for gradients but received none");
+    if (labels.size() != count) {
+      throw Error("COUNT_MISMATCH", "Expected " + std::to_string(count) +
+                                        " labels, one an image, for labels but received " +
+                                        std::to_string(labels.size()));
+    }
+    check_labels(labels, held->num_classes(), "labels");
+    return AsyncTask::start(new GradientsTask(info.Env(), held, std::move(images), std::move(labels)));
   });
 }
 
-Napi::Value LeNet5Class::JS_fit(const Napi::CallbackInfo& info) {
+// prepareFit(request): copies and checks the data; start() begins.
+Napi::Value LeNet5Class::JS_prepareFit(const Napi::CallbackInfo& info) {
   return with_js_errors(info.Env(), [&]() -> Napi::Value {
-    run_ = std::make_shared<FitThread>();
-    return start_fit(info.Env(), model(), fit_request(info[0].As<Napi::Object>()), info[1].As<Napi::Function>(), run_);
+    const auto held = model();
+    auto prepared = std::make_unique<PreparedFit>(
+        PreparedFit{held, fit_request_of(info[0], held->num_classes()), std::make_shared<FitThread>()});
+    runs_.erase(std::remove_if(runs_.begin(), runs_.end(), [](const auto& run) { return run.expired(); }), runs_.end());
+    runs_.push_back(prepared->run);
+    return constructors(info.Env()).fit.New({to_external(info.Env(), std::move(prepared))});
   });
-}
-
-void LeNet5Class::JS_stop(const Napi::CallbackInfo&) {
-  if (run_) run_->stop.store(true);
-}
-
-void LeNet5Class::JS_halt(const Napi::CallbackInfo&) {
-  if (run_) run_->halt();
 }
 
 Napi::Value LeNet5Class::JS_parameters(const Napi::CallbackInfo& info) {
-  return with_js_errors(info.Env(), [&]() -> Napi::Value { return copy_out(info.Env(), model()->parameters()); });
+  return with_js_errors(info.Env(),
+                        [&]() -> Napi::Value { return copy_out(info.Env(), model()->weights()->parameters); });
 }
 
 void LeNet5Class::JS_setParameters(const Napi::CallbackInfo& info) {
-  with_js_errors(info.Env(), [&] { model()->set_parameters(copy_in<float>(info[0])); });
+  with_js_errors(info.Env(), [&] { model()->set_parameters(copy_of<float>(info[0], "parameters")); });
 }
 
-void LeNet5Class::JS_setNormalization(const Napi::CallbackInfo& info) {
-  with_js_errors(info.Env(), [&] {
-    model()->set_normalization({info[0].As<Napi::Number>().DoubleValue(), info[1].As<Napi::Number>().DoubleValue()});
-  });
-}
-
+// exportTorchScript({ name: text, … }): the weights of this moment.
 Napi::Value LeNet5Class::JS_exportTorchScript(const Napi::CallbackInfo& info) {
   return with_js_errors(info.Env(), [&]() -> Napi::Value {
-    const auto object = info[0].As<Napi::Object>();
+    const Napi::Object object = object_of(info[0], "extraFiles");
     ExtraFiles extra_files;
     const Napi::Array names = object.GetPropertyNames();
     for (uint32_t i = 0; i < names.Length(); i++) {
-      const std::string name = names.Get(i).As<Napi::String>().Utf8Value();
-      extra_files[name] = object.Get(name).As<Napi::String>().Utf8Value();
+      const std::string name = text_of(names.Get(i), "a file's name");
+      extra_files[name] = text_of(object.Get(name), "a file's text");
     }
-    return AsyncTask::start(new ExportTask(info.Env(), model(), std::move(extra_files)));
-  });
-}
-
-Napi::Value LeNet5Class::JS_verifyTorchScript(const Napi::CallbackInfo& info) {
-  return with_js_errors(info.Env(), [&]() -> Napi::Value {
-    return AsyncTask::start(new VerifyTask(info.Env(), model(), copy_bytes_in(info[0])));
+    return AsyncTask::start(new ExportTask(info.Env(), model()->weights(), std::move(extra_files)));
   });
 }
 
 void LeNet5Class::JS_dispose(const Napi::CallbackInfo&) {
-  if (run_) run_->stop.store(true);
+  for (const auto& each : runs_) {
+    if (const auto run = each.lock()) run->stop.store(true);
+  }
   model_.reset();
-  weight_.reset();
+  memory_.reset();
 }
 
 }  // namespace lenet5::addon

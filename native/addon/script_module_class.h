@@ -1,5 +1,6 @@
-// The class behind lib/script-module.ts: values in, values out. Arguments have been checked by the facade; its
-// interface is NativeScriptModule in lib/native.ts. Methods that JavaScript calls are named JS_*.
+// The class behind lib/script-module.ts: values in, values out. Its interface is NativeScriptModule in
+// lib/native/types.ts. Methods that JavaScript calls are named JS_*; what they do off the event loop is in
+// script_module_tasks.h.
 #pragma once
 
 #include <napi.h>
@@ -13,11 +14,9 @@ namespace lenet5::addon {
 
 class ScriptModuleClass : public Napi::ObjectWrap<ScriptModuleClass> {
  public:
-  static void register_in(Napi::Env env, Napi::Object exports);
-  // new ScriptModule(External<std::shared_ptr<ScriptModule>>), by load only.
+  // new ScriptModule(External<ModulePointer>), by load only.
   explicit ScriptModuleClass(const Napi::CallbackInfo& info);
 
- private:
   static Napi::Value JS_load(const Napi::CallbackInfo& info);
   Napi::Value JS_run(const Napi::CallbackInfo& info);
   Napi::Value JS_to(const Napi::CallbackInfo& info);
@@ -26,13 +25,12 @@ class ScriptModuleClass : public Napi::ObjectWrap<ScriptModuleClass> {
   Napi::Value JS_extraFiles(const Napi::CallbackInfo& info);
   void JS_dispose(const Napi::CallbackInfo& info);
 
+ private:
   // Throws DISPOSED. Work under way holds the pointer it got, so that dispose() never pulls a module from under it.
   std::shared_ptr<ScriptModule> module() const;
 
   std::shared_ptr<ScriptModule> module_;
   std::unique_ptr<ExternalMemory> memory_;
 };
-
-void register_script_module(Napi::Env env, Napi::Object exports);
 
 }  // namespace lenet5::addon

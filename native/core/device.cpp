@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "error.h"
+#include "../lenet5/error.h"
 
 namespace lenet5 {
 

@@ -6,7 +6,7 @@
 #include <cctype>
 #include <cstring>
 
-#include "error.h"
+#include "../lenet5/error.h"
 
 namespace lenet5 {
 namespace {
@@ -83,6 +83,27 @@ at::Tensor tensor_from_bytes(const std::string& dtype, const std::vector<int64_t
     std::memcpy(tensor.data_ptr(), bytes, size);
   }
   return tensor;
+}
+
+int64_t bytes_of_tensor(const at::Tensor& tensor) {
+  switch (tensor.layout()) {
+    case c10::kStrided:
+    case c10::kMkldnn:
+      return tensor.numel() * static_cast<int64_t>(tensor.element_size());
+    case c10::kSparse:
+      return bytes_of_tensor(tensor._indices()) + bytes_of_tensor(tensor._values());
+    case c10::kSparseCsr:
+    case c10::kSparseBsr:
+      return bytes_of_tensor(tensor.crow_indices()) + bytes_of_tensor(tensor.col_indices()) +
+             bytes_of_tensor(tensor.values());
+    case c10::kSparseCsc:
+    case c10::kSparseBsc:
+      return bytes_of_tensor(tensor.ccol_indices()) + bytes_of_tensor(tensor.row_indices()) +
+             bytes_of_tensor(tensor.values());
+    default:
+      // A layout of a later libtorch (nested tensors, say): what it weighs is unknown, not an error.
+      return 0;
+  }
 }
 
 at::Tensor readable(const at::Tensor& tensor) {

@@ -19,6 +19,9 @@ std::string dtype_name(at::ScalarType dtype);
 at::Tensor tensor_from_bytes(const std::string& dtype, const std::vector<int64_t>& shape, const void* bytes,
                              size_t size);
 
+// The memory that a tensor's elements take. Of a sparse tensor those that it holds, and its indices.
+int64_t bytes_of_tensor(const at::Tensor& tensor);
+
 // A tensor as JavaScript can have it: on the CPU, contiguous, of a dtype with an array. Throws SCRIPT_UNSUPPORTED.
 at::Tensor readable(const at::Tensor& tensor);
 

@@ -7,8 +7,8 @@
 
 #include <cmath>
 
+#include "../lenet5/error.h"
 #include "dtype.h"
-#include "error.h"
 
 namespace lenet5 {
 namespace {

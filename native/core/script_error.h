@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "error.h"
+#include "../lenet5/error.h"
 
 namespace lenet5 {
 

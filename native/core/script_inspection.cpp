@@ -1,10 +1,10 @@
 // ScriptModule::inspect: what a module has, in words and shapes.
 #include <ATen/core/enum_type.h>
 
-#include <cstdio>
-#include <cstdlib>
+#include <locale>
 #include <sstream>
 
+#include "../lenet5/number_text.h"
 #include "dtype.h"
 #include "script_module.h"
 
@@ -75,27 +75,15 @@ bool is_simple(const c10::IValue& value) {
   return value.isNone() || value.isBool() || value.isInt() || value.isDouble() || value.isString();
 }
 
-// The shortest text that reads back as the same float, with a point: 1.0, 1e-05.
-std::string float_text(double number) {
-  char text[32];
-  for (int digits = 1; digits <= 17; ++digits) {
-    std::snprintf(text, sizeof text, "%.*g", digits, number);
-    if (std::strtod(text, nullptr) == number) break;
-  }
-  std::string result(text);
-  if (result.find_first_not_of("-0123456789") == std::string::npos) result += ".0";
-  return result;
-}
-
 std::string quoted(const std::string& text) {
+  constexpr char kHexDigits[] = "0123456789abcdef";
   std::string result = "\"";
   for (const char letter : text) {
-    char escaped[8];
     if (letter == '"' || letter == '\\') {
       result += {'\\', letter};
     } else if (static_cast<unsigned char>(letter) < 0x20 || letter == 0x7f) {
-      std::snprintf(escaped, sizeof escaped, "\\x%02x", static_cast<unsigned char>(letter));
-      result += escaped;
+      const auto code = static_cast<unsigned char>(letter);
+      result += {'\\', 'x', kHexDigits[code >> 4], kHexDigits[code & 15]};
     } else {
       result += letter;
     }
@@ -108,9 +96,10 @@ std::string literal(const c10::IValue& value) {
   if (value.isNone()) return "None";
   if (value.isBool()) return value.toBool() ? "True" : "False";
   if (value.isString()) return quoted(value.toStringRef());
-  if (value.isDouble()) return float_text(value.toDouble());
+  if (value.isDouble()) return float_literal(value.toDouble());
   if (value.isTensor() || value.isGenericDict()) return "…";
   std::ostringstream text;
+  text.imbue(std::locale::classic());
   text << value;
   return text.str();
 }

@@ -7,9 +7,9 @@
 #include <cstring>
 #include <mutex>
 
+#include "../lenet5/error.h"
 #include "device.h"
 #include "dtype.h"
-#include "error.h"
 #include "ivalue.h"
 #include "script_error.h"
 
@@ -118,9 +118,8 @@ std::shared_ptr<ScriptModule> ScriptModule::load(const char* bytes, size_t size,
     loaded->extra_files_ = read_extra_files(memory);
     // Compiles every method now: what is wrong with its code is wrong with the file.
     for (const auto& method : loaded->module_.get_methods()) method.function().ensure_defined();
-    for (const at::Tensor& tensor : loaded->module_.parameters())
-      loaded->bytes_ += static_cast<int64_t>(tensor.nbytes());
-    for (const at::Tensor& tensor : loaded->module_.buffers()) loaded->bytes_ += static_cast<int64_t>(tensor.nbytes());
+    for (const at::Tensor& tensor : loaded->module_.parameters()) loaded->bytes_ += bytes_of_tensor(tensor);
+    for (const at::Tensor& tensor : loaded->module_.buffers()) loaded->bytes_ += bytes_of_tensor(tensor);
     return loaded;
   } catch (...) {
     throw current_load_error(where);

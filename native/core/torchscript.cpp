@@ -7,23 +7,17 @@
 
 #include <torch/script.h>
 
-#include <cstdio>
+#include <cmath>
+#include <limits>
 #include <sstream>
 
-#include "error.h"
+#include "../lenet5/error.h"
+#include "../lenet5/number_text.h"
+#include "../lenet5/parameters.h"
 
 namespace lenet5 {
 
 namespace {
-
-// A double as TorchScript reads it back exactly.
-std::string literal(double value) {
-  char text[64];
-  std::snprintf(text, sizeof text, "%.17g", value);
-  std::string result(text);
-  if (result.find_first_of(".e") == std::string::npos) result += ".0";
-  return result;
-}
 
 std::string forward_source(const Normalization& normalization) {
   return R"(
@@ -31,7 +25,7 @@ def forward(self, x: Tensor) -> Tensor:
     if x.size(2) == 28:
         x = torch.constant_pad_nd(x, [2, 2, 2, 2], 0.0)
     x = torch.div(torch.sub(x, )" +
-         literal(normalization.mean) + "), " + literal(normalization.std) + R"()
+         float_literal(normalization.mean) + "), " + float_literal(normalization.std) + R"()
     x = torch.max_pool2d(torch.relu(torch.conv2d(x, self.c1.weight, self.c1.bias)), [2, 2])
     x = torch.max_pool2d(torch.relu(torch.conv2d(x, self.c3.weight, self.c3.bias)), [2, 2])
     x = torch.flatten(torch.relu(torch.conv2d(x, self.c5.weight, self.c5.bias)), 1)
@@ -56,16 +50,15 @@ torch::jit::Module load(const std::string& archive, torch::jit::ExtraFilesMap& e
 
 }  // namespace
 
-std::string export_torchscript(int64_t num_classes, const Normalization& normalization,
-                               const std::vector<float>& parameters, const ExtraFiles& extra_files) {
+std::string export_torchscript(const Weights& weights, const ExtraFiles& extra_files) {
   torch::NoGradGuard no_grad;
   torch::jit::Module model("__torch__.LeNet5");
   // freeze() and eval() look for it; an attribute that is missing reads as true.
   model.register_attribute("training", c10::BoolType::get(), false);
-  torch::Tensor flat =
-      torch::from_blob(const_cast<float*>(parameters.data()), {static_cast<int64_t>(parameters.size())});
+  torch::Tensor flat = torch::from_blob(const_cast<float*>(weights.parameters.data()),
+                                        {static_cast<int64_t>(weights.parameters.size())});
   std::map<std::string, torch::jit::Module> layers;
-  for (const ParameterInfo& info : parameter_table(num_classes)) {
+  for (const ParameterInfo& info : parameter_table(weights.num_classes)) {
     const auto dot = info.name.find('.');
     const std::string layer = info.name.substr(0, dot);
     auto found = layers.find(layer);
@@ -77,7 +70,7 @@ std::string export_torchscript(int64_t num_classes, const Normalization& normali
                                      flat.narrow(0, info.offset, info.length).view(info.shape).clone(), false);
   }
   for (const char* layer : {"c1", "c3", "c5", "f6", "output"}) model.register_module(layer, layers.at(layer));
-  model.define(forward_source(normalization));
+  model.define(forward_source(weights.normalization));
   std::ostringstream stream;
   torch::jit::ExtraFilesMap extra;
   for (const auto& [name, text] : extra_files) extra[name] = text;
@@ -85,14 +78,31 @@ std::string export_torchscript(int64_t num_classes, const Normalization& normali
   return stream.str();
 }
 
-std::vector<float> run_torchscript(const std::string& archive, const std::vector<float>& pixels, int64_t size,
-                                   int64_t count) {
+double difference_from_torchscript(const Weights& weights, const std::string& archive) {
   torch::NoGradGuard no_grad;
   torch::jit::ExtraFilesMap extra;
   torch::jit::Module module = load(archive, extra);
-  torch::Tensor images = torch::from_blob(const_cast<float*>(pixels.data()), {count, 1, size, size});
-  torch::Tensor result = module.forward({images}).toTensor().contiguous();
-  return {result.data_ptr<float>(), result.data_ptr<float>() + result.numel()};
+  constexpr int64_t kCount = 16;
+  double largest = 0;
+  for (const int64_t size : {kImageSize, kPaddedSize}) {
+    // Any fixed spread over 0..1 will do: the low-discrepancy sequence of the golden ratio.
+    std::vector<float> pixels(static_cast<size_t>(kCount * size * size));
+    for (size_t i = 0; i < pixels.size(); i++) {
+      pixels[i] = static_cast<float>(std::fmod(static_cast<double>(i) * 0.6180339887498949, 1.0));
+    }
+    std::vector<float> own(static_cast<size_t>(kCount * weights.num_classes));
+    predict(weights, {pixels.data(), kernels::PixelType::float32, static_cast<int>(size), kCount}, own.data());
+    torch::Tensor images = torch::from_blob(pixels.data(), {kCount, 1, size, size});
+    torch::Tensor other = module.forward({images}).toTensor().to(torch::kCPU, torch::kFloat32).contiguous();
+    if (other.numel() != static_cast<int64_t>(own.size())) return std::numeric_limits<double>::infinity();
+    const auto* values = other.data_ptr<float>();
+    for (size_t i = 0; i < own.size(); i++) {
+      const double difference = std::abs(static_cast<double>(own[i]) - static_cast<double>(values[i]));
+      // std::max would drop a NaN.
+      if (!(difference <= largest)) largest = difference;
+    }
+  }
+  return largest;
 }
 
 TorchScriptContents read_torchscript(const std::string& archive, const std::string& extra_file, int64_t max_elements) {

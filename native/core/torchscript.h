@@ -5,21 +5,19 @@
 #include <string>
 #include <vector>
 
-#include "lenet5.h"
+#include "../lenet5/model.h"
 
 namespace lenet5 {
 
 using ExtraFiles = std::map<std::string, std::string>;
 
 // The bytes of an archive that torch.jit.load reads: a module with `forward`, submodules c1, c3, c5, f6 and output with
-// the state dict's names, and the extra files given. `parameters`: flat, on the CPU.
-std::string export_torchscript(int64_t num_classes, const Normalization& normalization,
-                               const std::vector<float>& parameters, const ExtraFiles& extra_files);
+// the state dict's names, and the extra files given.
+std::string export_torchscript(const Weights& weights, const ExtraFiles& extra_files);
 
-// Loads an archive and runs its forward: log-probabilities of a fixed batch of 28×28 noise, then of the same batch on a
-// 32×32 canvas. Throws MODEL_CORRUPT.
-std::vector<float> run_torchscript(const std::string& archive, const std::vector<float>& pixels, int64_t size,
-                                   int64_t count);
+// Loads an archive and runs its forward over a fixed batch, of 28×28 images and of 32×32: the largest difference
+// between its log-probabilities and those of `weights`. Throws MODEL_CORRUPT.
+double difference_from_torchscript(const Weights& weights, const std::string& archive);
 
 struct NamedTensor {
   std::string name;

@@ -1,8 +1,8 @@
 #include "value.h"
 
 #include <cmath>
-#include <cstdio>
 
+#include "../lenet5/number_text.h"
 #include "dtype.h"
 
 namespace lenet5 {
@@ -15,12 +15,10 @@ std::string describe(const Value& value) {
     std::string operator()(Number number) const {
       if (std::trunc(number.value) == number.value && std::abs(number.value) < 1e15)
         return std::to_string(static_cast<int64_t>(number.value));
-      char text[32];
-      std::snprintf(text, sizeof text, "%.17g", number.value);
-      return text;
+      return number_text(number.value);
     }
     std::string operator()(int64_t value) const { return "the int " + std::to_string(value); }
-    std::string operator()(double value) const { return "the float " + std::to_string(value); }
+    std::string operator()(double value) const { return "the float " + number_text(value); }
     std::string operator()(const std::string& text) const {
       if (text.size() <= 80) return '"' + text + '"';
       return "a string of " + std::to_string(text.size()) + " bytes";

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { checkDataset, normalizationOfPixels } from "../../lib/data/dataset.js";
+import { checkDataset } from "../../lib/data/dataset.js";
 import { Random } from "../../lib/data/random.js";
 import { type Dataset, normalizationOf, splitDataset, subsetOf, syntheticDigits } from "../../lib/index.js";
 import { describeWithMnist, loadDigits } from "../mnist.js";
@@ -24,10 +24,6 @@ describe("normalisation", () => {
 
   test("of images without contrast divides by one and not by zero", () => {
     expect(normalizationOf(flat(7, 7))).toEqual({ mean: 7 / 255, std: 1 });
-  });
-
-  test("of bare pixels is the same to the last bit", async () => {
-    expect(await normalizationOfPixels(digits.images)).toEqual(normalizationOf(digits));
   });
 });
 

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { monitorEventLoopDelay } from "node:perf_hooks";
@@ -57,14 +57,17 @@ describe.each(engines)("fit with the %s engine", (engine) => {
     using whole = new LeNet5({ seed: 5, engine });
     await run(whole, options);
     const checkpointDirectory = mkdtempSync(join(folder, "resume-"));
+    // The checkpoint of the first epoch: training goes on while this loop looks at it.
+    const kept = mkdtempSync(join(folder, "kept-"));
     using first = new LeNet5({ seed: 5, engine });
     for await (const event of first.fit(data, { ...options, checkpointDirectory })) {
       if (event.type !== "epoch") continue;
       expect(event.checkpoint).toBe(join(checkpointDirectory, "checkpoint.safetensors"));
+      copyFileSync(event.checkpoint!, join(kept, "checkpoint.safetensors"));
       if (event.epoch === 1) break;
     }
     using second = new LeNet5({ seed: 77, engine });
-    const events = await run(second, { ...options, checkpointDirectory, resume: true });
+    const events = await run(second, { ...options, checkpointDirectory: kept, resume: true });
     expect(events.filter((event) => event.type === "epoch").map((event) => event.epoch)).toEqual([2, 3]);
     expect(fingerprint(second)).toBe(fingerprint(whole));
   });

@@ -1,0 +1,159 @@
+// The life of a training: what happens between `fit` and the end of its iterator.
+//
+// Problem: a run has many ends (its last epoch, an abort, a loop that is left, a model that is disposed of, a checkpoint
+// that cannot be written), and each has to leave the native thread ended, the model free for the next training and the
+// checkpoints of all epochs that have ended on disk. Resolution: one generator whose `finally` they all pass through.
+import { onAbort, throwIfAborted } from "../abort.js";
+import { type Normalization, normalizationOfHistogram } from "../data/dataset.js";
+import type { NativeFit, NativeFitEvent, NativeFitRequest, NativeFitResult, NativeSurvey } from "../native/types.js";
+import { nativeCall, nativeCallSync } from "../native.js";
+import { type RunSettings, readCheckpoint, runSettings, writeCheckpoint } from "./checkpoint.js";
+import { EventQueue } from "./event-queue.js";
+import { haltAtExit, needNotHaltAtExit } from "./exit-guard.js";
+import type { FitEvent, FitOptions } from "./fit-options.js";
+import { accuracyOf } from "./metrics.js";
+
+/** What a training needs of its model. */
+export interface Trainee {
+  readonly numClasses: number;
+  readonly engine: string;
+  readonly device: string;
+  /** Undefined: that of the training set is to be taken. */
+  readonly normalization: Normalization | undefined;
+  /** @throws LENET5_DISPOSED */
+  checkUsable(): void;
+  /** Takes the model for this training. @throws LENET5_DISPOSED, LENET5_MODEL_BUSY */
+  begin(): void;
+  /** The native model has this normalisation now. */
+  adopt(normalization: Normalization): void;
+  /** Gives the model free. */
+  end(): void;
+}
+
+/** What a training is to do, apart from what its {@link NativeFit} holds. */
+export interface TrainingPlan extends Pick<FitOptions, "signal" | "checkpointDirectory" | "resume"> {
+  readonly request: NativeFitRequest;
+}
+
+/** Runs the training; see `LeNet5.fit`. */
+export async function* train(
+  model: Trainee,
+  fit: NativeFit,
+  { request, signal, checkpointDirectory, resume = false }: TrainingPlan,
+): AsyncGenerator<FitEvent, void, undefined> {
+  model.begin();
+  const queue = new EventQueue<NativeFitEvent>(request.progressSeconds === 0);
+  let running: Promise<NativeFitResult> | undefined;
+  let checkpoints: Checkpoints | undefined;
+  let off = () => {};
+  try {
+    throwIfAborted(signal, "The training");
+    const wanted = model.normalization === undefined || checkpointDirectory !== undefined;
+    const survey = wanted ? await nativeCall(() => fit.survey()) : undefined;
+    const normalization = model.normalization ?? roundedNormalization(survey!);
+    if (checkpointDirectory !== undefined) {
+      checkpoints = new Checkpoints(checkpointDirectory, model, request, survey!, normalization);
+    }
+    const state = resume ? await checkpoints!.read() : undefined;
+    throwIfAborted(signal, "The training");
+    model.checkUsable();
+
+    const options = { normalization, ...(state === undefined ? {} : { resume: state }) };
+    const started = nativeCallSync(() => fit.start(options, (event) => queue.push(event)));
+    model.adopt(normalization);
+    running = nativeCall(() => started);
+    haltAtExit(fit);
+    off = onAbort(signal, () => fit.stop());
+    const close = () => queue.close();
+    running.then(close, close);
+
+    for (let event = await queue.next(); event !== undefined; event = await queue.next()) {
+      // First, whatever else is the case: this epoch has ended.
+      const checkpoint = await checkpoints?.write(event);
+      throwIfAborted(signal, "The training");
+      model.checkUsable();
+      yield toFitEvent(event, request.epochs, model.numClasses, checkpoint);
+    }
+    await running;
+    throwIfAborted(signal, "The training");
+    model.checkUsable();
+  } finally {
+    off();
+    fit.stop();
+    await running?.catch(() => {});
+    needNotHaltAtExit(fit);
+    fit.dispose();
+    try {
+      // Epochs that ended while the loop was elsewhere, before it was left.
+      await checkpoints?.writeLast(queue.drain());
+    } finally {
+      model.end();
+    }
+  }
+}
+
+function roundedNormalization({ histogram }: NativeSurvey): Normalization {
+  const { mean, std } = normalizationOfHistogram(histogram);
+  // Four decimals, as everybody writes MNIST's.
+  return { mean: Number(mean.toFixed(4)), std: Math.max(Number(std.toFixed(4)), 1e-4) };
+}
+
+function toFitEvent(
+  event: NativeFitEvent,
+  epochs: number,
+  numClasses: number,
+  checkpoint: string | undefined,
+): FitEvent {
+  if (event.type === "progress") return { ...event, epochs };
+  const { state: _, validation, ...epoch } = event;
+  return {
+    ...epoch,
+    epochs,
+    ...(validation === undefined
+      ? {}
+      : { validation: { loss: validation.loss, accuracy: accuracyOf(validation.confusion, numClasses) } }),
+    ...(checkpoint === undefined ? {} : { checkpoint }),
+  };
+}
+
+/** The checkpoints of one run: one file, written anew after each epoch. */
+class Checkpoints {
+  readonly #directory: string;
+  readonly #settings: RunSettings;
+  readonly #numClasses: number;
+  #failed = false;
+
+  constructor(
+    directory: string,
+    model: Trainee,
+    request: NativeFitRequest,
+    survey: NativeSurvey,
+    normalization: Normalization,
+  ) {
+    const { numClasses, engine, device } = model;
+    this.#directory = directory;
+    this.#numClasses = numClasses;
+    this.#settings = runSettings(request, survey, { numClasses, engine, device, ...normalization });
+  }
+
+  read() {
+    return readCheckpoint(this.#directory, this.#settings);
+  }
+
+  /** Writes the checkpoint of an epoch and returns its path. */
+  async write(event: NativeFitEvent): Promise<string | undefined> {
+    if (event.type !== "epoch" || event.state === undefined) return undefined;
+    try {
+      return await writeCheckpoint(this.#directory, event.state, this.#settings, this.#numClasses);
+    } catch (error) {
+      this.#failed = true;
+      throw error;
+    }
+  }
+
+  /** Writes that of the last epoch among the events, unless writing has failed before. */
+  async writeLast(events: readonly NativeFitEvent[]): Promise<void> {
+    const last = events.findLast((event) => event.type === "epoch");
+    if (last !== undefined && !this.#failed) await this.write(last);
+  }
+}

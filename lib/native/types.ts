@@ -1,0 +1,268 @@
+// The addon as TypeScript sees it; native/addon/registration.cpp is its table of contents. Whatever is handed over is
+// copied and checked by the addon in the same call, and errors are plain ones with a code, which lib/native.ts converts.
+import type { ModuleInspection } from "../script-module/inspection.js";
+import type { Tensor } from "../tensor.js";
+
+/** Where a training run stands, whole: what a checkpoint holds. Flat arrays are in state-dict order. */
+export interface NativeTrainingState {
+  parameters: Float32Array;
+  expAvg: Float32Array;
+  expAvgSq: Float32Array;
+  /** Steps of Adam so far. */
+  step: number;
+  /** Whole epochs so far. */
+  epoch: number;
+  /** State of the shuffling generator, as `torch.Generator.get_state()` has it: 5,056 bytes. */
+  generator: Uint8Array;
+  /** With {@link NativeFitRequest.earlyStopping}. */
+  earlyStopping?: NativeEarlyStoppingRecord;
+}
+
+/** How a run with early stopping stands. */
+export interface NativeEarlyStoppingRecord {
+  /** 0: none yet. */
+  bestEpoch: number;
+  bestValue: number;
+  /** Epochs since then. */
+  waited: number;
+  /** The weights of the best epoch; empty where there is none yet. */
+  parameters: Float32Array;
+}
+
+/** A uint8 data set as the trainer takes it; `size` is 28 or 32. */
+export interface NativeImageSet {
+  images: Uint8Array;
+  labels: Int32Array;
+  size: number;
+}
+
+export interface NativeFitRequest {
+  train: NativeImageSet;
+  validation?: NativeImageSet;
+  epochs: number;
+  batchSize: number;
+  learningRate: number;
+  beta1: number;
+  beta2: number;
+  epsilon: number;
+  weightDecay: number;
+  schedule: "constant" | "one-cycle";
+  seed: number;
+  progressSeconds: number;
+  /** Epoch events carry the run's state. */
+  snapshots: boolean;
+  /** Strengths of the distortions of training images: ± pixels, ± degrees, ± a fraction, ± degrees, pixels, pixels. */
+  augmentation?: {
+    shift: number;
+    rotation: number;
+    scale: number;
+    shear: number;
+    elasticAlpha: number;
+    elasticSigma: number;
+  };
+  /** One a class, as in `torch.nn.NLLLoss(weight=…)`: the mean is divided by the sum of the weights of the batch's labels. */
+  classWeights?: Float32Array;
+  /**
+   * Ends the run after `patience` epochs in which the validation's metric was not better than the best one by more than
+   * `minDelta`. However the run comes to its end, the model then has the best epoch's weights. Needs `validation`.
+   */
+  earlyStopping?: { metric: "loss" | "accuracy"; patience: number; minDelta: number };
+}
+
+export type NativeFitEvent =
+  | { type: "progress"; epoch: number; step: number; steps: number; loss: number; imagesPerSecond: number }
+  | {
+      type: "epoch";
+      epoch: number;
+      loss: number;
+      accuracy: number;
+      seconds: number;
+      imagesPerSecond: number;
+      learningRate: number;
+      validation?: NativeEvaluation;
+      state?: NativeTrainingState;
+    };
+
+/** How a run ended. */
+export interface NativeFitResult {
+  /** By `stop`, before its end. */
+  stopped: boolean;
+  /** By early stopping. */
+  stoppedEarly: boolean;
+  /** The epoch whose weights the model has now, with early stopping. */
+  bestEpoch?: number;
+}
+
+/** What is known of a run's data before it begins. */
+export interface NativeSurvey {
+  /** How often each of the 256 values occurs in the training images. */
+  histogram: Float64Array;
+  /** CRC-32 of the training set: its labels' int32 bytes, then its images. */
+  crc32: number;
+  /** The same of the validation set. */
+  validationCrc32?: number;
+}
+
+/** A training run from the copy of its data to its end; made by {@link NativeLeNet5.prepareFit}. */
+export interface NativeFit {
+  /** Off the event loop. */
+  survey(): Promise<NativeSurvey>;
+  /**
+   * Begins the run, on a thread of its own; once only. A `normalization` and the weights of `resume` become the model's
+   * before this returns.
+   */
+  start(
+    options: { normalization?: { mean: number; std: number }; resume?: NativeTrainingState },
+    onEvent: (event: NativeFitEvent) => void,
+  ): Promise<NativeFitResult>;
+  /** Ends the run within one batch, of its validation too; the model keeps the weights of that moment. */
+  stop(): void;
+  /** `stop`, and waits for it. */
+  halt(): void;
+  /** `stop`, and gives the data back. */
+  dispose(): void;
+}
+
+export interface NativeEvaluation {
+  /** Mean negative log-likelihood. */
+  loss: number;
+  /** classes × classes, row-major: [actual][predicted], numbers of images. */
+  confusion: Float64Array;
+}
+
+export interface NativeLeNet5Options {
+  numClasses: number;
+  mean: number;
+  std: number;
+  device: string;
+  engine: "auto" | "fused" | "libtorch";
+  instructionSet: string;
+  /** Initialise from a seed … */
+  seed?: number;
+  /** … or take these weights, flat, in state-dict order. */
+  parameters?: Float32Array;
+}
+
+export interface NativeLeNet5 {
+  readonly device: string;
+  readonly engine: "fused" | "libtorch";
+  readonly instructionSet: string;
+  /** Writes probabilities (or log-probabilities) and labels into the arrays given. */
+  predictSync(
+    pixels: Uint8Array | Float32Array,
+    size: number,
+    output: Float32Array,
+    labels: Int32Array | undefined,
+    log: boolean,
+  ): void;
+  /** All parts have one element type; they are copied and run as one batch. */
+  predict(
+    parts: readonly (Uint8Array | Float32Array)[],
+    size: number,
+    log: boolean,
+    cancellation?: NativeCancellation,
+  ): Promise<{ output: Float32Array; labels: Int32Array }>;
+  /** `onProgress` is told now and then how many images are done; it must not throw. */
+  evaluate(
+    data: NativeImageSet,
+    batchSize: number,
+    cancellation?: NativeCancellation,
+    onProgress?: (done: number) => void,
+  ): Promise<NativeEvaluation>;
+  gradients(
+    pixels: Uint8Array | Float32Array,
+    size: number,
+    labels: Int32Array,
+  ): Promise<{ loss: number; gradients: Float32Array }>;
+  /** Copies and checks the data. */
+  prepareFit(request: NativeFitRequest): NativeFit;
+  parameters(): Float32Array;
+  setParameters(parameters: Float32Array): void;
+  /** The archive's bytes, and the weights they were made of. */
+  exportTorchScript(extraFiles: Record<string, string>): Promise<{ archive: Uint8Array; weights: NativeWeights }>;
+  /** Ends the model's trainings; work under way keeps what it needs. */
+  dispose(): void;
+}
+
+/** A model's weights at one moment. */
+export type NativeWeights = object;
+
+/** Takes back the calls it was given to: they reject with LENET5_ABORTED at the next batch. */
+export interface NativeCancellation {
+  cancel(): void;
+}
+
+/** A checked tensor; the addon copies its elements. */
+export interface EncodedTensor {
+  kind: "tensor";
+  data: Tensor["data"];
+  shape: number[];
+  dtype: string;
+}
+
+/** What crosses to the addon. */
+export type EncodedValue =
+  | undefined
+  | null
+  | boolean
+  | number
+  | bigint
+  | string
+  | EncodedValue[]
+  | { kind: "float"; value: number }
+  | { kind: "dict"; keys: EncodedValue[]; values: EncodedValue[] }
+  | EncodedTensor
+  | { kind: "handle"; handle: object };
+
+/** A call's arguments, copied; made by `prepareCall`, used up by `run` or `dropCall`. */
+export type NativeCallArguments = object;
+/** A tensor in native memory. */
+export type NativeTensor = object;
+/** Makes the object that stands for a tensor in native memory. */
+export type WrapTensor = (tensor: NativeTensor, shape: number[], dtype: string, device: string) => unknown;
+
+export interface NativeScriptModule {
+  run(
+    method: string,
+    call: NativeCallArguments,
+    options: { keep: boolean; bigIntegers: boolean },
+    wrap: WrapTensor,
+  ): Promise<unknown>;
+  to(device: string): Promise<ModuleInspection>;
+  tensors(which: "parameters" | "buffers", keep: boolean, wrap: WrapTensor): Promise<unknown>;
+  /** Only while nothing runs. */
+  inspect(): ModuleInspection;
+  extraFiles(): [name: string, contents: Uint8Array][];
+  dispose(): void;
+}
+
+export interface NativeAddon {
+  ScriptModule: {
+    /** The archive has been proven whole. */
+    load(archive: Uint8Array, device: string, where: string): Promise<NativeScriptModule>;
+  };
+  prepareCall(
+    positional: readonly EncodedValue[],
+    names: readonly string[],
+    values: readonly EncodedValue[],
+  ): NativeCallArguments;
+  dropCall(call: NativeCallArguments): void;
+  createTensor(tensor: EncodedTensor, device: string, wrap: WrapTensor): Promise<unknown>;
+  readTensor(tensor: NativeTensor): Promise<Tensor>;
+  disposeTensor(tensor: NativeTensor): void;
+  /** What the addon was compiled against and what it runs with. */
+  readonly libtorchVersion: string;
+  LeNet5: new (options: NativeLeNet5Options) => NativeLeNet5;
+  Cancellation: new () => NativeCancellation;
+  /** Parameters, by the names of the state dict, and one of a TorchScript archive's extra files ("" if it is not there). */
+  readTorchScript(
+    archive: Uint8Array,
+    extraFile: string,
+  ): Promise<{ tensors: Record<string, { shape: number[]; data: Float32Array }>; metadata: string }>;
+  /** Largest difference between the archive's log-probabilities and those of the weights, on a fixed batch. */
+  verifyTorchScript(archive: Uint8Array, weights: NativeWeights): Promise<number>;
+  devices(): string[];
+  setNumThreads(threads: number): void;
+  getNumThreads(): number;
+  instructionSets(): string[];
+}

@@ -1,0 +1,36 @@
+// One call's arguments, between the moment of the call and that of its run.
+#pragma once
+
+#include <napi.h>
+
+#include <cstdint>
+#include <memory>
+#include <utility>
+
+#include "../core/script_module.h"
+#include "external.h"
+#include "external_memory.h"
+
+namespace lenet5::addon {
+
+struct PreparedCall {
+  PreparedCall(napi_env env, Arguments copied, int64_t bytes) : arguments(std::move(copied)), memory(env, bytes) {}
+
+  Arguments arguments;
+  ExternalMemory memory;
+};
+// Null once it has run or was dropped.
+using PreparedPointer = std::unique_ptr<PreparedCall>;
+
+template <>
+struct ExternalKind<PreparedPointer> {
+  static constexpr napi_type_tag tag{0x1d5f8a3c6b9e2047, 0xc8e4a2067f1b3d59};
+  static constexpr const char* name = "a prepared call";
+};
+
+// prepareCall(positional, names, values): copies the arguments of a call that may have to wait for its turn.
+Napi::Value prepare_call(const Napi::CallbackInfo& info);
+// dropCall(call): for a call that will not run.
+void drop_call(const Napi::CallbackInfo& info);
+
+}  // namespace lenet5::addon

@@ -1,0 +1,245 @@
+#include "libtorch_engine.h"
+
+#include <ATen/Parallel.h>
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <utility>
+
+#include "../lenet5/engines.h"
+#include "../lenet5/error.h"
+#include "../lenet5/parameters.h"
+#include "device.h"
+
+namespace lenet5 {
+
+namespace {
+
+using Parameters = std::vector<torch::Tensor>;
+
+torch::Tensor to_flat(const std::vector<float>& values, const torch::Device& device) {
+  return torch::from_blob(const_cast<float*>(values.data()), {static_cast<int64_t>(values.size())}).clone().to(device);
+}
+
+std::vector<float> to_vector(const torch::Tensor& tensor) {
+  torch::Tensor cpu = tensor.detach().to(torch::kCPU).contiguous();
+  return {cpu.data_ptr<float>(), cpu.data_ptr<float>() + cpu.numel()};
+}
+
+// Views into one flat buffer, in state-dict order.
+Parameters parameter_views(const torch::Tensor& flat, int64_t num_classes) {
+  Parameters views;
+  for (const ParameterInfo& info : parameter_table(num_classes)) {
+    views.push_back(flat.detach().narrow(0, info.offset, info.length).view(info.shape));
+  }
+  return views;
+}
+
+// Images [N, 1, 28, 28] or [N, 1, 32, 32], float32 in 0..1, to log-probabilities [N, num_classes].
+torch::Tensor forward(const Parameters& p, const Normalization& normalization, const torch::Tensor& images) {
+  torch::Tensor x = images;
+  if (x.size(2) == kImageSize) x = at::constant_pad_nd(x, {2, 2, 2, 2}, 0);
+  x = (x - normalization.mean) / normalization.std;
+  x = at::max_pool2d(at::relu(at::conv2d(x, p[0], p[1])), {2, 2});
+  x = at::max_pool2d(at::relu(at::conv2d(x, p[2], p[3])), {2, 2});
+  x = at::relu(at::conv2d(x, p[4], p[5])).flatten(1);
+  x = at::relu(at::addmm(p[7], x, p[6].t()));
+  x = at::addmm(p[9], x, p[8].t());
+  return at::log_softmax(x, 1);
+}
+
+torch::Tensor to_unit_range(const torch::Tensor& bytes, const torch::Device& device) {
+  return bytes.to(device).to(torch::kFloat32).div_(255.0);
+}
+
+// [count, 1, size, size], float32 in 0..1, on the device.
+torch::Tensor image_tensor(const Images& images, const torch::Device& device) {
+  const bool bytes = images.type == kernels::PixelType::uint8;
+  torch::Tensor raw = torch::from_blob(const_cast<void*>(images.pixels), {images.count, 1, images.size, images.size},
+                                       bytes ? torch::kUInt8 : torch::kFloat32);
+  return bytes ? to_unit_range(raw, device) : raw.to(device);
+}
+
+torch::Tensor image_tensor(const Batch& batch, const torch::Device& device) {
+  const int64_t length = int64_t{batch.size} * batch.size;
+  torch::Tensor raw = torch::empty({batch.count, 1, batch.size, batch.size}, torch::kUInt8);
+  auto* out = raw.data_ptr<uint8_t>();
+  for (int64_t i = 0; i < batch.count; i++) {
+    const int64_t from = batch.indices == nullptr ? i : batch.indices[i];
+    std::memcpy(out + i * length, batch.images + from * length, static_cast<size_t>(length));
+  }
+  return to_unit_range(raw, device);
+}
+
+torch::Tensor label_tensor(const int32_t* labels, const int64_t* indices, int64_t count, const torch::Device& device) {
+  torch::Tensor result = torch::empty({count}, torch::kInt64);
+  auto* out = result.data_ptr<int64_t>();
+  for (int64_t i = 0; i < count; i++) out[i] = labels[indices == nullptr ? i : indices[i]];
+  return result.to(device);
+}
+
+class LibtorchPredictor : public Predictor {
+ public:
+  LibtorchPredictor(int64_t num_classes, const torch::Device& device, const Normalization& normalization,
+                    const std::vector<float>& parameters)
+      : device_(device),
+        normalization_(normalization),
+        parameters_(parameter_views(to_flat(parameters, device), num_classes)) {}
+
+  void run(const Images& images, float* log_probabilities) const override {
+    torch::NoGradGuard no_grad;
+    torch::Tensor result = forward(parameters_, normalization_, image_tensor(images, device_));
+    result = result.to(torch::kCPU).contiguous();
+    std::copy_n(result.data_ptr<float>(), result.numel(), log_probabilities);
+  }
+
+ private:
+  torch::Device device_;
+  Normalization normalization_;
+  Parameters parameters_;
+};
+
+// Leaf tensors over one flat buffer with their gradients over another, so that autograd accumulates in place and Adam
+// is a handful of operations on two vectors.
+class Leaves {
+ public:
+  Leaves(torch::Tensor flat, int64_t num_classes)
+      : flat_(std::move(flat)), gradient_(torch::zeros_like(flat_)), leaves_(parameter_views(flat_, num_classes)) {
+    const auto gradients = parameter_views(gradient_, num_classes);
+    for (size_t i = 0; i < leaves_.size(); i++) {
+      leaves_[i].requires_grad_(true);
+      leaves_[i].mutable_grad() = gradients[i];
+    }
+  }
+
+  // `weights`: of the classes, or undefined.
+  StepResult backward(const Normalization& normalization, const torch::Tensor& weights, const torch::Tensor& images,
+                      const torch::Tensor& labels) {
+    torch::AutoGradMode grad(true);
+    gradient_.zero_();
+    torch::Tensor scores = forward(leaves_, normalization, images);
+    const auto correct = scores.detach().argmax(1).eq(labels).sum().item<int64_t>();
+    const double weight =
+        weights.defined() ? weights.index_select(0, labels).sum().item<double>() : static_cast<double>(labels.size(0));
+    // A mean over nothing: PyTorch's is NaN.
+    if (weight == 0) return {0, correct, 0};
+    torch::Tensor loss = torch::nll_loss(scores, labels, weights);
+    loss.backward();
+    return {loss.item<double>(), correct, weight};
+  }
+
+  torch::Tensor& flat() { return flat_; }
+  const torch::Tensor& flat() const { return flat_; }
+  const torch::Tensor& gradient() const { return gradient_; }
+
+ private:
+  torch::Tensor flat_, gradient_;
+  Parameters leaves_;
+};
+
+class LibtorchTraining : public Training {
+ public:
+  LibtorchTraining(int64_t num_classes, const torch::Device& device, const Normalization& normalization,
+                   const OptimizerState& start, const std::vector<float>& class_weights)
+      : device_(device),
+        normalization_(normalization),
+        class_weights_(class_weights.empty() ? torch::Tensor() : to_flat(class_weights, device)),
+        leaves_(to_flat(start.parameters, device), num_classes),
+        exp_avg_(moment(start.exp_avg)),
+        exp_avg_sq_(moment(start.exp_avg_sq)),
+        step_(start.step) {
+    // A thread of ours starts with OpenMP's own default; libtorch's count has to be taken over.
+    at::init_num_threads();
+  }
+
+  StepResult step(const Batch& batch, const AdamOptions& options) override {
+    const StepResult result = leaves_.backward(normalization_, class_weights_, image_tensor(batch, device_),
+                                               label_tensor(batch.labels, batch.indices, batch.count, device_));
+    adam(options);
+    return result;
+  }
+
+  OptimizerState state() const override {
+    return {to_vector(leaves_.flat()), to_vector(exp_avg_), to_vector(exp_avg_sq_), step_};
+  }
+
+ private:
+  torch::Tensor moment(const std::vector<float>& values) const {
+    return values.empty() ? torch::zeros_like(leaves_.flat()) : to_flat(values, device_);
+  }
+
+  void adam(const AdamOptions& options) {
+    torch::NoGradGuard no_grad;
+    step_ += 1;
+    torch::Tensor gradient = leaves_.gradient();
+    if (options.weight_decay != 0) gradient = gradient.add(leaves_.flat(), options.weight_decay);
+    exp_avg_.mul_(options.beta1).add_(gradient, 1 - options.beta1);
+    exp_avg_sq_.mul_(options.beta2).addcmul_(gradient, gradient, 1 - options.beta2);
+    const double correction1 = 1 - std::pow(options.beta1, static_cast<double>(step_));
+    const double correction2 = 1 - std::pow(options.beta2, static_cast<double>(step_));
+    torch::Tensor denominator = exp_avg_sq_.sqrt().div_(std::sqrt(correction2)).add_(options.epsilon);
+    leaves_.flat().addcdiv_(exp_avg_, denominator, -options.learning_rate / correction1);
+  }
+
+  torch::Device device_;
+  Normalization normalization_;
+  torch::Tensor class_weights_;
+  Leaves leaves_;
+  torch::Tensor exp_avg_, exp_avg_sq_;
+  int64_t step_;
+};
+
+class TorchEngine : public Engine {
+ public:
+  TorchEngine(int64_t num_classes, const torch::Device& device) : num_classes_(num_classes), device_(device) {}
+
+  const char* name() const override { return "libtorch"; }
+  std::string device() const override { return device_.str(); }
+  const char* instruction_set() const override { return "none"; }
+
+  std::shared_ptr<const Predictor> predictor(const Normalization& normalization,
+                                             const std::vector<float>& parameters) const override {
+    return std::make_shared<LibtorchPredictor>(num_classes_, device_, normalization, parameters);
+  }
+
+  std::unique_ptr<Training> training(const Normalization& normalization, const OptimizerState& start,
+                                     const std::vector<float>& class_weights) const override {
+    return std::make_unique<LibtorchTraining>(num_classes_, device_, normalization, start, class_weights);
+  }
+
+  StepResult gradients(const Normalization& normalization, const std::vector<float>& parameters, const Images& images,
+                       const int32_t* labels, float* gradients) const override {
+    Leaves leaves(to_flat(parameters, device_), num_classes_);
+    const StepResult result = leaves.backward(normalization, torch::Tensor(), image_tensor(images, device_),
+                                              label_tensor(labels, nullptr, images.count, device_));
+    const auto values = to_vector(leaves.gradient());
+    std::copy(values.begin(), values.end(), gradients);
+    return result;
+  }
+
+ private:
+  int64_t num_classes_;
+  torch::Device device_;
+};
+
+std::optional<Error> translate(const std::exception& error, const char* fallback) {
+  const auto* torch_error = dynamic_cast<const c10::Error*>(&error);
+  if (torch_error == nullptr) return std::nullopt;
+  return Error(fallback, torch_error->what_without_backtrace(), torch_error->what());
+}
+
+constexpr LibtorchEngine kEngine{[](const std::string& name) { return resolve_device(name).str(); },
+                                 [](int64_t num_classes, const std::string& device) -> std::unique_ptr<const Engine> {
+                                   return std::make_unique<TorchEngine>(num_classes, torch::Device(device));
+                                 }};
+
+}  // namespace
+
+void plug_in_libtorch_engine() {
+  set_error_translator(translate);
+  plug_in_libtorch(&kEngine);
+}
+
+}  // namespace lenet5

@@ -1,0 +1,2 @@
+// Placeholder until the tests are written.
+int main() { return 0; }

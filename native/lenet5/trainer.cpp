@@ -1,0 +1,111 @@
+#include "trainer.h"
+
+#include <chrono>
+#include <string>
+#include <utility>
+
+#include "error.h"
+#include "parameters.h"
+
+namespace lenet5 {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Images of a pass over the validation set; a stop waits for one of them at the most.
+constexpr int64_t kValidationBatch = 1000;
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+void check_length(const char* part, size_t length, int64_t expected) {
+  if (length == static_cast<size_t>(expected)) return;
+  throw Error("CHECKPOINT_CORRUPT", "Expected " + std::to_string(expected) + " numbers for the checkpoint's " + part +
+                                        " but received " + std::to_string(length));
+}
+
+}  // namespace
+
+void check_state(const TrainingState& state, int64_t num_classes) {
+  const int64_t length = parameter_length(num_classes);
+  check_length("parameters", state.optimizer.parameters.size(), length);
+  check_length("first moment", state.optimizer.exp_avg.size(), length);
+  check_length("second moment", state.optimizer.exp_avg_sq.size(), length);
+  if (state.early_stop && state.early_stop->best_epoch > 0) {
+    check_length("best parameters", state.early_stop->parameters.size(), length);
+  }
+  Generator(0).set_state(state.generator);
+  if (state.optimizer.step < 0 || state.epoch < 0) {
+    throw Error("CHECKPOINT_CORRUPT", "Expected whole numbers of at least 0 for the checkpoint's step and epoch");
+  }
+}
+
+TrainResult train(const Engine& engine, int64_t num_classes, const Normalization& normalization,
+                  const TrainOptions& options, const TrainingData& data, const TrainingState& start,
+                  const Cancellation& stop, const TrainObserver& observer) {
+  const auto training = engine.training(normalization, start.optimizer, options.class_weights);
+  Batches batches(data.train, options.batch_size, options.seed, start.generator, options.augmentation);
+  std::optional<EarlyStopping> early;
+  if (options.early_stopping) {
+    early.emplace(*options.early_stopping, start.early_stop.value_or(EarlyStoppingRecord{}));
+  }
+  const auto count = static_cast<double>(data.train.count());
+  const int64_t steps = batches.steps();
+  const int64_t total = steps * options.epochs;
+
+  for (int64_t epoch = start.epoch; epoch < options.epochs && !(early && early->over()); epoch++) {
+    batches.begin_epoch(epoch);
+    const auto begin = Clock::now();
+    auto told = begin;
+    double loss_sum = 0, weight_sum = 0;
+    int64_t correct = 0, done = 0;
+    AdamOptions adam = options.adam;
+    for (int64_t step = 0; step < steps; step++) {
+      if (cancelled(&stop)) {
+        observer.weights(training->state().parameters);
+        return {true, false, 0};
+      }
+      adam.learning_rate = learning_rate(options.schedule, options.adam.learning_rate, epoch * steps + step, total);
+      const Batch batch = batches.at(step);
+      const StepResult result = training->step(batch, adam);
+      done += batch.count;
+      loss_sum += result.loss * result.weight;
+      weight_sum += result.weight;
+      correct += result.correct;
+      if (seconds_since(told) >= options.progress_seconds) {
+        told = Clock::now();
+        observer.progress({epoch + 1, step + 1, steps, result.loss, static_cast<double>(done) / seconds_since(begin)});
+      }
+    }
+    const double seconds = seconds_since(begin);
+    OptimizerState state = training->state();
+    observer.weights(state.parameters);
+    EpochResult result{epoch + 1,
+                       weight_sum > 0 ? loss_sum / weight_sum : 0,
+                       static_cast<double>(correct) / count,
+                       seconds,
+                       count / seconds,
+                       adam.learning_rate,
+                       std::nullopt,
+                       nullptr};
+    if (data.validation) {
+      const auto predictor = engine.predictor(normalization, state.parameters);
+      result.validation = evaluate(*predictor, num_classes, *data.validation, kValidationBatch, &stop);
+      if (!result.validation) return {true, false, 0};
+      if (early) {
+        early->note(epoch + 1, result.validation->loss, result.validation->accuracy(num_classes), state.parameters);
+      }
+    }
+    if (options.snapshots) {
+      result.state = std::make_shared<TrainingState>(
+          TrainingState{std::move(state), epoch + 1, batches.generator(), std::nullopt});
+      if (early) result.state->early_stop = early->record();
+    }
+    observer.epoch(result);
+  }
+  if (!early || early->record().best_epoch == 0) return {};
+  observer.weights(early->record().parameters);
+  return {false, early->over(), early->record().best_epoch};
+}
+
+}  // namespace lenet5
