@@ -325,9 +325,9 @@ describe("data show", () => {
     expect(run).toMatchObject({ status: 0, stderr: "" });
     expect(run.stdout).toMatch(/[⠁-⣿]{3}/);
     expect(run.stdout.match(/✓|✗/g)).toHaveLength(12);
+    // Twelve digits of 56 pixels, a caption of 16 under each, margins of 6 between and around them.
     const { width, height, format } = await sharp(sheet).metadata();
-    expect(format).toBe("png");
-    expect([width, height]).toEqual([expect.any(Number), expect.any(Number)]);
+    expect({ width, height, format }).toEqual({ width: 4 * 62 + 6, height: 3 * 78 + 6, format: "png" });
   });
 
   test("--mistakes shows only wrong answers", async () => {

@@ -1,9 +1,10 @@
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { describeLibtorch, faultOf } from "../../lib/libtorch/describe.js";
 import { findLibtorch, installFolder, libtorchCandidates } from "../../lib/libtorch/find.js";
+import { describeWithPython, python, pythonPath } from "../python.js";
 import { writeFakeLibtorch } from "./fake-libtorch.js";
 
 let folder: string;
@@ -102,20 +103,84 @@ describe("findLibtorch", () => {
     expect(libtorchCandidates()[0]?.fault).toBeUndefined();
   });
 
-  test("asks the active Python where LENET5_USE_PYTORCH=1 says so", () => {
-    // A stand-in for an interpreter: prints where its torch lies.
-    const torch = writeFakeLibtorch(join(folder, "site-packages", "torch"), "2.13.0");
-    const bin = join(folder, "env", "bin");
-    mkdirSync(bin, { recursive: true });
-    symlinkSync("/bin/echo", join(bin, "python"));
-    vi.stubEnv("LENET5_USE_PYTORCH", "1");
-    vi.stubEnv("LENET5_PYTHON", undefined);
-    vi.stubEnv("VIRTUAL_ENV", join(folder, "env"));
-    vi.stubEnv("PATH", "");
-    const [candidate] = libtorchCandidates();
-    expect(candidate?.origin).toBe("python");
-    expect(candidate?.libtorch).toBeUndefined();
-    vi.stubEnv("LIBTORCH", torch);
-    expect(libtorchCandidates()).toMatchObject([{ origin: "LIBTORCH" }]);
+  describe("with LENET5_USE_PYTORCH=1", () => {
+    /** A stand-in for an interpreter: says where its torch lies, or nothing, and ends with a status. */
+    function writeFakePython(name: string, says: string, status = 0): string {
+      const path = join(folder, name);
+      mkdirSync(dirname(path), { recursive: true });
+      writeFileSync(path, `#!/bin/sh\necho "${says}"\nexit ${status}\n`);
+      chmodSync(path, 0o755);
+      return path;
+    }
+
+    beforeEach(() => {
+      vi.stubEnv("LENET5_USE_PYTORCH", "1");
+      vi.stubEnv("LENET5_PYTHON", undefined);
+      vi.stubEnv("VIRTUAL_ENV", undefined);
+      vi.stubEnv("PATH", join(folder, "path"));
+      // It comes before the cache.
+      writeFakeLibtorch(installFolder(), "2.13.0");
+    });
+
+    test.each(["LENET5_PYTHON", "VIRTUAL_ENV", "PATH"])(
+      "takes the torch of the interpreter that %s names",
+      (variable) => {
+        const torch = writeFakeLibtorch(join(folder, "site-packages", "torch"), "2.12.0");
+        const name = { LENET5_PYTHON: "mine", VIRTUAL_ENV: "env/bin/python", PATH: "path/python3" }[variable]!;
+        const python = writeFakePython(name, torch);
+        if (variable === "LENET5_PYTHON") vi.stubEnv(variable, python);
+        if (variable === "VIRTUAL_ENV") vi.stubEnv(variable, join(folder, "env"));
+        expect(findLibtorch()).toMatchObject({ origin: "python", folder: torch, libtorch: { version: "2.12.0" } });
+      },
+    );
+
+    test("asks the next interpreter where one is broken or has no torch", () => {
+      const torch = writeFakeLibtorch(join(folder, "site-packages", "torch"), "2.12.0");
+      vi.stubEnv("LENET5_PYTHON", writeFakePython("broken", "Traceback", 1));
+      vi.stubEnv("VIRTUAL_ENV", join(folder, "env"));
+      writeFakePython("env/bin/python", "");
+      writeFakePython("path/python3", torch);
+      expect(findLibtorch()).toMatchObject({ origin: "python", folder: torch });
+    });
+
+    test("takes nothing else where no interpreter has a torch", () => {
+      writeFakePython("path/python3", "");
+      expect(() => findLibtorch()).toThrow(
+        expect.objectContaining({
+          code: "LENET5_LIBTORCH_NOT_FOUND",
+          message: expect.stringContaining("the active Python has no torch"),
+        }),
+      );
+    });
+
+    test("comes after LIBTORCH", () => {
+      writeFakePython("path/python3", writeFakeLibtorch(join(folder, "site-packages", "torch"), "2.12.0"));
+      vi.stubEnv("LIBTORCH", writeFakeLibtorch(join(folder, "mine"), "2.11.0"));
+      expect(findLibtorch()).toMatchObject({ origin: "LIBTORCH", libtorch: { version: "2.11.0" } });
+    });
+
+    test("is not asked for unless told", () => {
+      writeFakePython("path/python3", writeFakeLibtorch(join(folder, "site-packages", "torch"), "2.12.0"));
+      vi.stubEnv("LENET5_USE_PYTORCH", undefined);
+      expect(findLibtorch()).toMatchObject({ origin: "cache" });
+    });
+
+    describeWithPython("and the real PyTorch", () => {
+      test("finds its folder, version and ABI, as PyTorch itself tells them", async () => {
+        vi.stubEnv("LENET5_PYTHON", pythonPath);
+        const told = await python<{ folder: string; version: string; cxx11Abi: boolean }>(`
+import json, os, torch
+print(json.dumps({
+    "folder": os.path.dirname(torch.__file__),
+    "version": torch.__version__.split("+")[0],
+    "cxx11Abi": torch.compiled_with_cxx11_abi(),
+}))`);
+        const { origin, folder: found, libtorch } = findLibtorch();
+        expect({ origin, folder: found, version: libtorch.version, cxx11Abi: libtorch.cxx11Abi }).toEqual({
+          origin: "python",
+          ...told,
+        });
+      });
+    });
   });
 });
