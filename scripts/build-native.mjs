@@ -45,10 +45,18 @@ function compiler() {
 }
 
 /**
- * @param {{ output?: string, libtorch?: string, force?: boolean, jobs?: number }} options
+ * @param {{ output?: string, libtorch?: string, force?: boolean, jobs?: number, definitions?: Record<string, string>,
+ *   env?: NodeJS.ProcessEnv }} options - `definitions`: for CMake; `env`: what loading this build takes
  * @returns {Promise<boolean>} whether anything had to be built
  */
-export async function buildNative({ output = join(root, "build"), libtorch, force = false, jobs } = {}) {
+export async function buildNative({
+  output = join(root, "build"),
+  libtorch,
+  force = false,
+  jobs,
+  definitions = {},
+  env = {},
+} = {}) {
   if (!existsSync(join(root, "dist/esm/libtorch/find.js"))) await compileTypeScript({ tolerant: true });
   const { findLibtorch } = await import(pathToFileURL(join(root, "dist/esm/libtorch/find.js")).href);
   const { origin, libtorch: found } = withLibtorch(libtorch, () => findLibtorch({ headers: true }));
@@ -58,7 +66,8 @@ export async function buildNative({ output = join(root, "build"), libtorch, forc
   const sources = filesBelow(join(root, "native"), (file) => /\.(cpp|h|hpp|c|cmake)$/.test(file));
   const build = [join(root, "CMakeLists.txt"), ...filesBelow(join(root, "cmake"))];
   const c10 = statSync(found.libraries[0]);
-  const toolchain = [compiler(), found.root, found.version, c10.size, c10.mtimeMs];
+  const defined = Object.entries(definitions).map(([name, value]) => `--CD${name}=${value}`);
+  const toolchain = [compiler(), found.root, found.version, c10.size, c10.mtimeMs, ...defined];
   const hash = hashOf([...build, ...sources], toolchain);
   const stamp = join(output, "native.stamp");
   const core = join(output, "Release", "lenet5_core.json");
@@ -73,7 +82,7 @@ export async function buildNative({ output = join(root, "build"), libtorch, forc
     const parallel = jobs ?? Number(process.env.LENET5_BUILD_JOBS || jobsThatFit());
     // As a dependency of another package, ours lie in that one's node_modules.
     const cmakeJs = join(dirname(require.resolve("cmake-js/package.json")), "bin", "cmake-js");
-    const common = ["--directory", root, "--out", output, `--CDLENET5_LIBTORCH=${found.root}`];
+    const common = ["--directory", root, "--out", output, `--CDLENET5_LIBTORCH=${found.root}`, ...defined];
     await runLogged(process.execPath, [cmakeJs, "build", ...common, "--parallel", String(parallel)], {
       log: join(output, "native.log"),
     });
@@ -82,7 +91,7 @@ export async function buildNative({ output = join(root, "build"), libtorch, forc
     const module = pathToFileURL(join(root, "dist/esm/libtorch/load-addon.js")).href;
     await runLogged(process.execPath, ["--input-type=module", "--eval", load, module], {
       log: join(output, "load.log"),
-      env: { ...process.env, LENET5_BUILD_DIR: output, LIBTORCH: found.root },
+      env: { ...process.env, ...env, LENET5_BUILD_DIR: output, LIBTORCH: found.root },
     });
     writeStamp(stamp, hash);
     console.error(`Built ${relative(root, join(output, "Release")) || output} in ${secondsSince(start)}`);

@@ -1,16 +1,20 @@
-// Sets up and runs every test: the static checks, then vitest, then the core under Jest. The last line adds them all up.
+// Sets up and runs every test: the static checks, C++ tests, vitest, once more in threads some of what loads the
+// addon, and the core under Jest. The last line adds them all up.
 //
 //   node scripts/test.mjs [--long] [--also-libtorch DIR]
 //
 // --also-libtorch  runs what loads the addon a second time, on an addon that is built for the libtorch in DIR
-// --long           also runs test/long, everything on the system's libtorch where it has one, and everything on the other
-//                  supported versions of Node with the same addon; takes many minutes
+// --long           also runs test/long, the sanitizers, everything in threads, everything on the system's libtorch where
+//                  it has one, and everything on the other supported versions of Node with the same addon; takes an hour
 import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { buildNative } from "./build-native.mjs";
+import { nativeTests } from "./native-tests.mjs";
+import { sanitizers } from "./sanitizers.mjs";
 import { setup } from "./setup.mjs";
 import { hashOf, main, root, runLogged, secondsSince } from "./shared.mjs";
+import { NATIVE_TESTS, vitest } from "./vitest.mjs";
 
 const inCI = process.env.CI === "true";
 const tool = (...path) => [process.execPath, join(root, "node_modules", ...path)];
@@ -45,36 +49,15 @@ async function staticChecks() {
   return { passed: STATIC_CHECKS.length - failed, failed, skipped: 0 };
 }
 
-/** Tests that load the addon: what a second libtorch could break. */
-const NATIVE_TESTS = [
-  "test/lenet5",
-  "test/script-module",
-  "test/runtime",
-  "test/bad-input",
-  "test/libtorch/one-libtorch",
+/** Tests that load the addon and take a second each: enough to see that it lives in threads beside one another. */
+const QUICK_IN_THREADS = [
+  "test/lenet5/predict.test.ts",
+  "test/lenet5/reference.test.ts",
+  "test/script-module/values.test.ts",
+  "test/script-module/errors.test.ts",
 ];
 /** Versions of Node on which the long tests run the suite; the one that runs this script is tested anyway. */
 const NODE_VERSIONS = ["20", "22", "24"];
-
-/** Runs vitest; `name` tells the runs of one session apart. */
-async function vitest(name, { filters = [], env = {}, node = process.execPath } = {}) {
-  console.error(`\nvitest: ${name}`);
-  const results = join(root, "build", `test-results-${name.replaceAll(/[^a-z0-9.]+/gi, "-")}.json`);
-  rmSync(results, { force: true });
-  const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${results}`];
-  const script = join(root, "node_modules", "vitest", "vitest.mjs");
-  const status = await runLogged(node, [script, "run", ...reporters, ...filters], {
-    log: results.replace(/json$/, "log"),
-    env: { ...process.env, ...env },
-    show: true,
-    allowFailure: true,
-  });
-  if (!existsSync(results)) return { passed: 0, failed: 1, skipped: 0 };
-  const { numPassedTests, numFailedTests, numPendingTests, numTodoTests } = JSON.parse(readFileSync(results, "utf8"));
-  // A file that does not even load, or an error outside of a test, has no test to count.
-  const failed = numFailedTests || (status === 0 ? 0 : 1);
-  return { passed: numPassedTests, failed, skipped: numPendingTests + numTodoTests };
-}
 
 /** Runs the package's core under Jest, whose realms have typed arrays and errors of their own. */
 async function jest() {
@@ -110,8 +93,17 @@ async function onOtherNode(version) {
   return vitest(`on Node ${version}`, { node: join(prefix, "node_modules", name, "bin", binary) });
 }
 
+/** Runs tests in worker threads of one process, as a user's vitest may. */
+function inThreads(name, filters) {
+  return vitest(name, { filters, args: ["--pool=threads"] });
+}
+
 async function longTests() {
-  const parts = [await vitest("long", { env: { LENET5_LONG_TESTS: "1" }, filters: ["test/long", "test/fuzz"] })];
+  const parts = [
+    await vitest("long", { env: { LENET5_LONG_TESTS: "1" }, filters: ["test/long", "test/fuzz"] }),
+    ...(await sanitizers()),
+    await inThreads("all in threads", []),
+  ];
   if (existsSync("/usr/include/torch/csrc/api/include/torch/torch.h")) parts.push(await onOtherLibtorch("/usr", []));
   const own = process.versions.node.split(".")[0];
   for (const version of NODE_VERSIONS.filter((other) => other !== own)) parts.push(await onOtherNode(version));
@@ -122,7 +114,8 @@ await main(async () => {
   const { values } = parseArgs({ options: { long: { type: "boolean" }, "also-libtorch": { type: "string" } } });
   const other = values["also-libtorch"];
   await setup();
-  const parts = [await staticChecks(), await vitest("all"), await jest()];
+  const parts = [await staticChecks(), await nativeTests(), await vitest("all")];
+  parts.push(await inThreads("in threads", QUICK_IN_THREADS), await jest());
   if (other) parts.push(await onOtherLibtorch(other, NATIVE_TESTS));
   if (values.long) parts.push(...(await longTests()));
   const sum = (key) => parts.reduce((total, part) => total + part[key], 0);
