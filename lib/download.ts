@@ -10,7 +10,7 @@ import { type FileHandle, mkdir, open, rename, rm, stat } from "node:fs/promises
 import { dirname } from "node:path";
 import { onAbort, throwIfAborted } from "./abort.js";
 import { isLeNet5Error, LeNet5Error } from "./errors.js";
-import { isSystemError, writeFailure } from "./files.js";
+import { writeFailure } from "./files.js";
 import { isNativeError } from "./is.js";
 
 /** State of a download. */
@@ -35,7 +35,7 @@ export interface DownloadRequest {
   file: string;
   /** Most bytes that may be received. */
   maxBytes: number;
-  /** Throws when the received file is not the right one. */
+  /** Throws when the received file is not the right one; LENET5_FILE_READ_FAILED where it cannot be read ends the call. */
   verify: (path: string) => Promise<void>;
   /** Milliseconds until the server must have answered. */
   connectTimeout: number;
@@ -95,7 +95,8 @@ async function fromMirror(url: string, request: DownloadRequest): Promise<string
     try {
       await request.verify(part);
     } catch (error) {
-      if (isSystemError(error)) throw writeFailure(error, request.target);
+      throwIfAborted(request.signal);
+      if (isLeNet5Error(error) && error.code === "LENET5_FILE_READ_FAILED") throw error;
       await onDisk(part, rm(part, { force: true }));
       failure = reasonOf(error);
       // The start may have been left by an earlier, broken attempt: once more, from nothing.

@@ -31,7 +31,7 @@ export interface LockOptions {
  * @param target - a path; the lock is a folder `<target>.lock` beside it
  * @param work - gets a signal that fires when the caller's does or when the lock is lost
  * @throws LENET5_FILE_BUSY where another one holds the lock, or where it was lost and the work did not finish;
- *   LENET5_ABORTED; what `work` throws; the system's error where no lock can be made
+ *   LENET5_FILE_WRITE_FAILED where no lock can be made; LENET5_ABORTED; what `work` throws
  */
 export async function withLock<T>(
   target: string,
@@ -70,7 +70,10 @@ async function acquire(
     try {
       return await lockfile.lock(target, { realpath: false, stale: STALE, update: REFRESH, retries: 0, onCompromised });
     } catch (error) {
-      if ((error as { code?: string }).code !== "ELOCKED") throw error;
+      if ((error as { code?: string }).code !== "ELOCKED") {
+        const message = `Expected a place for a lock for ${target} but received ${(error as Error).message}`;
+        throw new LeNet5Error("FILE_WRITE_FAILED", message, { cause: error });
+      }
     }
     if (!wait) {
       const received = "one that another writer has locked";

@@ -178,8 +178,8 @@ export function splitDataset(dataset: Dataset, fraction: number, seed = 0): Data
   for (const members of byClass) {
     random.shuffle(members);
     const held = Math.round(members.length * fraction);
-    test.push(...members.slice(0, held));
-    train.push(...members.slice(held));
+    // One by one: a call takes no more than some hundred thousand arguments.
+    for (const [at, index] of members.entries()) (at < held ? test : train).push(index);
   }
   if (train.length === 0 || test.length === 0) {
     throw new LeNet5Error(

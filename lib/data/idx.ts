@@ -5,14 +5,14 @@
 // decide how much memory is taken. Resolution: the header is read first (from the unpacked first kilobytes of a gzip
 // file), the size it declares is held against the file's own length (deflate cannot pack more than 1,032 to 1), and
 // unpacking stops at exactly the declared size.
-import { open, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { constants, gunzip, gunzipSync, gzip } from "node:zlib";
-import { expected, expectedButGot, isLeNet5Error, LeNet5Error } from "../errors.js";
+import { expected, expectedButGot, LeNet5Error } from "../errors.js";
 import { writeFileAtomically } from "../files.js";
 import { isUint8Array } from "../is.js";
-import { checkOptionNames } from "../options.js";
+import { readOptions } from "../options.js";
+import { readBytes, withRegularFile } from "../regular-file.js";
 import { checkDataset, checkLabels, type Dataset, DIGIT_NAMES, SIDE } from "./dataset.js";
 
 /** The contents of an IDX file of unsigned bytes. */
@@ -55,7 +55,8 @@ const pack = promisify<Buffer, { level: number }, Buffer>(gzip);
  *
  * @param source - path, or the file's contents
  * @returns its elements and shape
- * @throws LENET5_DATA_NOT_FOUND when there is no such file; LENET5_DATA_CORRUPT when magic, dimensions and length
+ * @throws LENET5_DATA_NOT_FOUND when there is no such file, LENET5_FILE_READ_FAILED when there is one that cannot be read;
+ *   LENET5_DATA_CORRUPT when magic, dimensions and length
  *   contradict one another, or a gzip file is damaged or unpacks to more than its header declares
  */
 export async function read(source: string | Uint8Array): Promise<IdxArray> {
@@ -71,7 +72,8 @@ export async function readWhole(source: string | Uint8Array): Promise<{ array: I
   if (typeof source !== "string" && !isUint8Array(source)) {
     throw expected("INVALID_ARGUMENT", "a path or a Buffer", "IDX data", source);
   }
-  const contents = typeof source === "string" ? await readPath(source) : source;
+  // What was handed over is the caller's to change as soon as the call has returned.
+  const contents = typeof source === "string" ? await readPath(source) : Uint8Array.from(source);
   const zipped = isGzip(contents);
   const header = parseHeader(zipped ? unpackPrefix(contents, where) : contents, where);
   const declared = header.length + header.elements;
@@ -96,8 +98,11 @@ export async function readDataset(
   labels: string | Uint8Array,
   options: IdxDatasetOptions = {},
 ): Promise<Dataset> {
-  checkOptionNames(options, ["classNames"], "idx.readDataset");
-  const classNames = [...(options.classNames ?? DIGIT_NAMES)];
+  const { classNames: given = DIGIT_NAMES } = readOptions(options, ["classNames"], "idx.readDataset");
+  if (!Array.isArray(given) || given.length === 0 || given.some((name) => typeof name !== "string")) {
+    throw expected("INVALID_OPTION", "an array of at least one string", "classNames", given);
+  }
+  const classNames: string[] = [...given];
   const [pixels, classes] = await Promise.all([read(images), read(labels)]);
   const imagesName = typeof images === "string" ? images : "images";
   const labelsName = typeof labels === "string" ? labels : "labels";
@@ -181,34 +186,15 @@ interface Header {
 
 /** Reads a file once its header has been held against its length: a wrong file is refused before it is read whole. */
 async function readPath(path: string): Promise<Uint8Array> {
-  let size: number;
-  try {
-    const found = await stat(path);
-    if (!found.isFile()) throw expectedButGot("DATA_NOT_FOUND", "an IDX file", path, "a folder");
-    size = found.size;
-  } catch (error) {
-    if (isLeNet5Error(error)) throw error;
-    throw new LeNet5Error(
-      "DATA_NOT_FOUND",
-      `Expected an IDX file for ${path} but received ${(error as Error).message}`,
-      {
-        cause: error,
-      },
-    );
-  }
-  if (size > MAX_BYTES) throw expectedButGot("DATA_CORRUPT", `at most ${MAX_BYTES} bytes`, path, `${size} bytes`);
-  const start = Buffer.alloc(Math.min(size, MAX_HEADER));
-  const file = await open(path, "r");
-  try {
-    await file.read(start, 0, start.length, 0);
-  } finally {
-    await file.close();
-  }
-  if (!isGzip(start)) {
-    const header = parseHeader(start, path);
-    if (header.length + header.elements !== size) throw wrongLength(path, header, false, size);
-  }
-  return await readFile(path);
+  return await withRegularFile(path, { what: "an IDX file", missing: "DATA_NOT_FOUND" }, async (file, size) => {
+    if (size > MAX_BYTES) throw expectedButGot("DATA_CORRUPT", `at most ${MAX_BYTES} bytes`, path, `${size} bytes`);
+    const start = await readBytes(file, Math.min(size, MAX_HEADER));
+    if (!isGzip(start)) {
+      const header = parseHeader(start, path);
+      if (header.length + header.elements !== size) throw wrongLength(path, header, false, size);
+    }
+    return await readBytes(file, size);
+  });
 }
 
 function isGzip(bytes: Uint8Array): boolean {

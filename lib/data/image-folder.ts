@@ -3,8 +3,9 @@ import { readdir, stat } from "node:fs/promises";
 import { extname, join, resolve } from "node:path";
 import sharp from "sharp";
 import { throwIfAborted } from "../abort.js";
-import { expectedButGot, LeNet5Error } from "../errors.js";
-import { checkOptionNames, oneOf, wholeNumber } from "../options.js";
+import { expected, expectedButGot, type LeNet5Error } from "../errors.js";
+import { readFailure } from "../files.js";
+import { finiteNumber, oneOf, optionalFunction, optionalSignal, readOptions, wholeNumber } from "../options.js";
 import { type Dataset, type DatasetPair, PIXELS, SIDE, splitDataset } from "./dataset.js";
 import { decodeDigits } from "./image.js";
 
@@ -39,6 +40,7 @@ export interface ImageFolderDataset extends Dataset {
 }
 
 const OPTION_NAMES = ["concurrency", "onUnreadable", "onProgress", "signal"] as const;
+const PAIR_OPTION_NAMES = [...OPTION_NAMES, "testFraction", "seed"] as const;
 
 /**
  * Reads a folder with one sub-folder a class. The sub-folders' names, sorted by their characters, are the class names;
@@ -47,13 +49,15 @@ const OPTION_NAMES = ["concurrency", "onUnreadable", "onProgress", "signal"] as 
  *
  * @param directory - the folder
  * @returns all images in the order of classes and paths
- * @throws LENET5_DATA_NOT_FOUND when there is no such folder; LENET5_DATA_EMPTY when it holds no class or no image;
+ * @throws LENET5_DATA_NOT_FOUND when there is no such folder, LENET5_FILE_READ_FAILED when there is one that
+ *   cannot be read; LENET5_DATA_EMPTY when it holds no class or no image;
  *   LENET5_IMAGE_UNREADABLE naming the first damaged image; LENET5_UNKNOWN_OPTION, LENET5_INVALID_OPTION;
  *   LENET5_ABORTED
  */
 export async function load(directory: string, options: ImageFolderOptions = {}): Promise<ImageFolderDataset> {
-  checkOptionNames(options, OPTION_NAMES, "imageFolder.load");
-  return await loadClasses(resolve(directory), await classesOf(resolve(directory)), options);
+  const known = checked(options, OPTION_NAMES, "imageFolder.load");
+  const root = folderOf(directory, "imageFolder.load");
+  return await loadClasses(root, await classesOf(root), known);
 }
 
 /**
@@ -63,9 +67,10 @@ export async function load(directory: string, options: ImageFolderOptions = {}):
  * @throws what {@link load} throws; LENET5_INVALID_LABELS when the two sub-folders differ in classes
  */
 export async function loadPair(directory: string, options: ImageFolderPairOptions = {}): Promise<DatasetPair> {
-  checkOptionNames(options, [...OPTION_NAMES, "testFraction", "seed"], "imageFolder.loadPair");
-  const { testFraction = 0.2, seed = 0, ...rest } = options;
-  const root = resolve(directory);
+  const { testFraction = 0.2, seed = 0, ...rest } = checked(options, PAIR_OPTION_NAMES, "imageFolder.loadPair");
+  const root = folderOf(directory, "imageFolder.loadPair");
+  finiteNumber(testFraction, "testFraction", "above 0 and below 1", (value) => value > 0 && value < 1);
+  wholeNumber(seed, "seed", Number.MIN_SAFE_INTEGER);
   const names = await classesOf(root);
   if (!(names.includes("train") && names.includes("test"))) {
     return splitDataset(await loadClasses(root, names, rest), testFraction, seed);
@@ -80,13 +85,28 @@ export async function loadPair(directory: string, options: ImageFolderPairOption
   return { train, test };
 }
 
+/** Reads the options and refuses those with wrong values, before a folder is looked at. */
+function checked<T extends ImageFolderOptions>(options: T, names: readonly (keyof T & string)[], where: string): T {
+  const read = readOptions(options, names, where);
+  if (read.onUnreadable !== undefined) oneOf(read.onUnreadable, "onUnreadable", ["throw", "skip"]);
+  if (read.concurrency !== undefined) wholeNumber(read.concurrency, "concurrency", 1, 1024);
+  optionalFunction(read.onProgress, "onProgress");
+  optionalSignal(read.signal);
+  throwIfAborted(read.signal);
+  return read;
+}
+
+function folderOf(directory: unknown, where: string): string {
+  if (typeof directory === "string" && directory !== "") return resolve(directory);
+  throw expected("INVALID_ARGUMENT", "a folder's path", where, directory);
+}
+
 async function classesOf(root: string): Promise<string[]> {
   let entries: string[];
   try {
     entries = await readdir(root);
   } catch (error) {
-    const message = `Expected a folder with one sub-folder a class for ${root} but received ${(error as Error).message}`;
-    throw new LeNet5Error("DATA_NOT_FOUND", message, { cause: error });
+    throw readFailure(error, "DATA_NOT_FOUND", "a folder with one sub-folder a class", root);
   }
   const names: string[] = [];
   for (const entry of entries) {
@@ -97,15 +117,14 @@ async function classesOf(root: string): Promise<string[]> {
 }
 
 async function loadClasses(root: string, names: string[], options: ImageFolderOptions): Promise<ImageFolderDataset> {
-  const onUnreadable = oneOf(options.onUnreadable ?? "throw", "onUnreadable", ["throw", "skip"]);
-  const { concurrency, onProgress, signal } = options;
-  if (concurrency !== undefined) wholeNumber(concurrency, "concurrency", 1, 1024);
+  const { concurrency, onUnreadable = "throw", onProgress, signal } = options;
   const suffixes = imageSuffixes();
   const found: { path: string; label: number }[] = [];
   let ignored = 0;
   for (const [label, name] of names.entries()) {
-    throwIfAborted(signal);
-    for (const path of await filesBelow(join(root, name))) {
+    const files: string[] = [];
+    await addFilesBelow(join(root, name), files, signal);
+    for (const path of files.sort(byCharacters)) {
       const hidden = path
         .slice(root.length)
         .split(/[\\/]/)
@@ -146,22 +165,27 @@ async function loadClasses(root: string, names: string[], options: ImageFolderOp
   };
 }
 
-async function filesBelow(folder: string): Promise<string[]> {
-  const files: string[] = [];
-  for (const entry of await readdir(folder, { withFileTypes: true })) {
+async function addFilesBelow(folder: string, files: string[], signal: AbortSignal | undefined): Promise<void> {
+  throwIfAborted(signal);
+  const entries = await readdir(folder, { withFileTypes: true }).catch((error) => {
+    throw readFailure(error, "DATA_NOT_FOUND", "a folder of images", folder);
+  });
+  for (const entry of entries) {
     const path = join(folder, entry.name);
-    if (entry.isDirectory()) files.push(...(await filesBelow(path)));
+    if (entry.isDirectory()) await addFilesBelow(path, files, signal);
     // A link to a file counts as the file. One to a folder does not: it might lead back here.
     else if (entry.isFile() || (entry.isSymbolicLink() && !(await isFolder(path)))) files.push(path);
   }
-  return files.sort(byCharacters);
 }
 
 async function isFolder(path: string): Promise<boolean> {
   try {
     return (await stat(path)).isDirectory();
-  } catch {
-    return false; // A link that leads nowhere: reading it as an image will name it.
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    // A link that leads nowhere or in a circle: reading it as an image will name it.
+    if (code === "ENOENT" || code === "ELOOP" || code === "ENOTDIR") return false;
+    throw readFailure(error, "DATA_NOT_FOUND", "a folder of images", path);
   }
 }
 

@@ -4,13 +4,13 @@
 // them fails on images that were not. Resolution: the same steps here, for prediction and for folders of images alike.
 // An image that is 28×28 already counts as made that way and keeps its pixels; only its polarity is mended.
 
-import { open } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import sharp from "sharp";
 import { throwIfAborted } from "../abort.js";
 import { type BlobLike, bytesOf } from "../byte-source.js";
 import { expected, expectedButGot, isLeNet5Error, LeNet5Error } from "../errors.js";
 import { optionalFunction, optionalSignal, readOptions, wholeNumber } from "../options.js";
+import { readBytes, withRegularFile } from "../regular-file.js";
 import { PIXELS, SIDE } from "./dataset.js";
 import { type ImageSource, MAX_IMAGE_PIXELS, type TakenImage, takeImage } from "./image-source.js";
 import { BOX, placeByMass } from "./mass-centring.js";
@@ -155,26 +155,14 @@ async function contentsOf(image: Exclude<TakenImage, { kind: "pixels" | "colours
   const { name } = image;
   if (image.kind === "contents") return image.bytes;
   if (image.kind === "blob") return await contentsOfBlob(image.blob, name);
-  let problem: LeNet5Error | undefined;
-  try {
-    const file = await open(image.path, "r");
-    try {
-      const found = await file.stat();
-      if (!found.isFile()) problem = expectedButGot("IMAGE_UNREADABLE", "an image file", name, "something else");
-      else if (found.size > MAX_FILE_BYTES) {
-        problem = expectedButGot("IMAGE_UNREADABLE", `at most ${MAX_FILE_BYTES} bytes`, name, `${found.size} bytes`);
-      } else if (found.size === 0) {
-        problem = expectedButGot("IMAGE_UNREADABLE", "a whole image", name, "an empty file");
-      } else return await file.readFile();
-    } finally {
-      await file.close();
+  const wanted = { what: "an image file", missing: "DATA_NOT_FOUND", other: "IMAGE_UNREADABLE" } as const;
+  return await withRegularFile(image.path, wanted, async (file, size) => {
+    if (size > MAX_FILE_BYTES) {
+      throw expectedButGot("IMAGE_UNREADABLE", `at most ${MAX_FILE_BYTES} bytes`, name, `${size} bytes`);
     }
-  } catch (error) {
-    const missing = (error as { code?: string }).code === "ENOENT";
-    const message = `Expected an image file for ${name} but received ${(error as Error).message}`;
-    throw new LeNet5Error(missing ? "DATA_NOT_FOUND" : "IMAGE_UNREADABLE", message, { cause: error });
-  }
-  throw problem;
+    if (size === 0) throw expectedButGot("IMAGE_UNREADABLE", "a whole image", name, "an empty file");
+    return await readBytes(file, size);
+  });
 }
 
 async function contentsOfBlob(blob: BlobLike, name: string): Promise<Uint8Array> {

@@ -3,15 +3,15 @@
 // Order: the caller's folder; `LENET5_DATA_DIR`; the user's cache; a download into that cache, from the first mirror
 // that delivers bytes with the right checksum.
 import { createHash } from "node:crypto";
-import { access, mkdir, readFile } from "node:fs/promises";
+import { access, mkdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { delay } from "../abort.js";
+import { delay, throwIfAborted } from "../abort.js";
 import { cacheRoot } from "../cache.js";
 import { type DownloadProgress, downloadFile } from "../download.js";
-import { expected, expectedButGot, isLeNet5Error, LeNet5Error } from "../errors.js";
-import { isSystemError } from "../files.js";
+import { expected, expectedButGot, isLeNet5Error, type LeNet5Error } from "../errors.js";
+import { readFailure, writeFailure } from "../files.js";
 import { withLock } from "../lock.js";
-import { checkOptionNames, wholeNumber } from "../options.js";
+import { optionalFunction, optionalSignal, readOptions, wholeNumber } from "../options.js";
 import type { DatasetPair } from "./dataset.js";
 import { IDX_FILES, readDataset, readWhole } from "./idx.js";
 
@@ -47,7 +47,7 @@ export interface NamedDataset {
    * network.
    *
    * @throws LENET5_DATA_NOT_FOUND when the files are nowhere and may not be fetched; LENET5_DATA_DOWNLOAD_FAILED when
-   *   no mirror delivered; LENET5_DATA_CORRUPT, LENET5_COUNT_MISMATCH, LENET5_INVALID_LABELS for damaged files;
+   *   no mirror delivered; LENET5_FILE_READ_FAILED, LENET5_FILE_WRITE_FAILED; LENET5_DATA_CORRUPT, LENET5_COUNT_MISMATCH, LENET5_INVALID_LABELS for damaged files;
    *   LENET5_UNKNOWN_OPTION, LENET5_INVALID_OPTION; LENET5_ABORTED
    */
   load(options?: NamedDatasetOptions): Promise<DatasetPair>;
@@ -90,11 +90,14 @@ const knownTestLabels = new Map<string, string>();
 /** Makes the loader of one data set, and makes its files known by their bytes. */
 export function namedDataset(descriptor: NamedDatasetDescriptor): NamedDataset {
   knownTestLabels.set(descriptor.files.testLabels.md5, descriptor.name);
-  return { name: descriptor.name, load: (options = {}) => load(descriptor, options) };
+  return { name: descriptor.name, load: (options) => load(descriptor, options) };
 }
 
-async function load(descriptor: NamedDatasetDescriptor, options: NamedDatasetOptions): Promise<DatasetPair> {
-  checkOptionNames(options, OPTION_NAMES, `${descriptor.name}.load`);
+async function load(descriptor: NamedDatasetDescriptor, given: NamedDatasetOptions | undefined): Promise<DatasetPair> {
+  const options = readOptions(given, OPTION_NAMES, `${descriptor.name}.load`);
+  optionalSignal(options.signal);
+  optionalFunction(options.onProgress, "onProgress");
+  throwIfAborted(options.signal);
   if (options.directory !== undefined) {
     const paths = await findIn(resolve(options.directory), descriptor);
     if (paths !== undefined) return await readPair(paths, descriptor);
@@ -119,6 +122,11 @@ async function load(descriptor: NamedDatasetDescriptor, options: NamedDatasetOpt
     throw notFound(descriptor, dataDirectory ? `LENET5_DATA_DIR (${dataDirectory}) or ${folder}` : folder);
   }
   return await fetchInto(folder, descriptor, options);
+}
+
+/** Whether the lock was lost with the cache that it lay in. */
+function isLostLock(error: unknown): boolean {
+  return isLeNet5Error(error) && error.code === "LENET5_FILE_BUSY";
 }
 
 /** Whether an error says that a file's bytes are wrong, and not that they could not be had. */
@@ -190,16 +198,15 @@ async function fetchInto(
   };
   for (let attempt = 1; ; attempt++) {
     try {
-      await mkdir(folder, { recursive: true });
+      await mkdir(folder, { recursive: true }).catch((error) => {
+        throw writeFailure(error, folder);
+      });
       return await withLock(folder, { wait: true, signal: options.signal }, async (signal) => {
         await fetchMissing(folder, descriptor, plan, signal);
         return await readPair(pathsIn(folder), descriptor);
       });
     } catch (error) {
-      if (isLeNet5Error(error) && error.code === "LENET5_FILE_BUSY" && attempt < MAX_ATTEMPTS) continue;
-      if (isLeNet5Error(error) || !isSystemError(error)) throw error;
-      const message = `Expected a folder that can be written for the cache ${folder} but received ${error.message}`;
-      throw new LeNet5Error("DATA_DOWNLOAD_FAILED", message, { cause: error });
+      if (!isLostLock(error) || attempt === MAX_ATTEMPTS) throw error;
     }
   }
 }
@@ -245,8 +252,8 @@ async function isWhole(path: string, bytes: number, md5: string): Promise<boolea
     await verify(path, bytes, md5);
     return true;
   } catch (error) {
-    if (isSystemError(error)) throw error;
-    return false;
+    if (isDamage(error)) return false;
+    throw error;
   }
 }
 
@@ -265,10 +272,15 @@ function mirrorsOf(descriptor: NamedDatasetDescriptor, options: NamedDatasetOpti
   return mirrors;
 }
 
-/** Checks a fetched file's unpacked bytes against the published size and checksum. */
+/**
+ * Checks a fetched file's unpacked bytes against the published size and checksum.
+ * @throws LENET5_DATA_CORRUPT where they differ, and what reading throws
+ */
 async function verify(path: string, bytes: number, md5: string): Promise<void> {
-  const contents = (await readWhole(await readFile(path))).bytes;
-  if (contents.length !== bytes) throw new Error(`${contents.length} bytes after unpacking in place of ${bytes}`);
+  const contents = (await readWhole(path)).bytes;
+  if (contents.length !== bytes) {
+    throw expectedButGot("DATA_CORRUPT", `${bytes} bytes after unpacking`, path, `${contents.length}`);
+  }
   const hash = createHash("md5");
   // In pieces, so that other work gets its turn: 47 MB in one go would hold the event loop for 80 ms.
   for (let start = 0; start < contents.length; start += 1 << 20) {
@@ -276,14 +288,17 @@ async function verify(path: string, bytes: number, md5: string): Promise<void> {
     await delay(0);
   }
   const digest = hash.digest("hex");
-  if (digest !== md5) throw new Error(`bytes with the MD5 ${digest} in place of ${md5}`);
+  if (digest !== md5) throw expectedButGot("DATA_CORRUPT", `bytes with the MD5 ${md5}`, path, digest);
 }
 
+/** @throws LENET5_FILE_READ_FAILED where the system does not let anybody look */
 async function exists(path: string): Promise<boolean> {
   try {
     await access(path);
     return true;
-  } catch {
-    return false;
+  } catch (error) {
+    const failure = readFailure(error, "DATA_NOT_FOUND", "a data file", path);
+    if (failure.code === "LENET5_DATA_NOT_FOUND") return false;
+    throw failure;
   }
 }

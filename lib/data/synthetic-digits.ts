@@ -10,7 +10,7 @@
 // same pixels whatever the number of digits or the order of work.
 import sharp from "sharp";
 import { throwIfAborted } from "../abort.js";
-import { checkOptionNames, wholeNumber } from "../options.js";
+import { optionalFunction, optionalSignal, readOptions, wholeNumber } from "../options.js";
 import { type Dataset, type DatasetPair, DIGIT_NAMES, PIXELS, SIDE } from "./dataset.js";
 import { DIGIT_STROKES, type DigitVariant } from "./digit-strokes.js";
 import { BOX, placeByMass } from "./mass-centring.js";
@@ -58,10 +58,10 @@ const TEST_STREAM = 0x4000_0000;
  * @throws LENET5_UNKNOWN_OPTION, LENET5_INVALID_OPTION, LENET5_ABORTED
  */
 export async function generate(options: SyntheticDigitsOptions = {}): Promise<Dataset> {
-  checkOptionNames(options, ["count", "seed", "onProgress", "signal"], "syntheticDigits.generate");
-  const count = wholeNumber(options.count ?? 20_000, "count", 1, MAX_COUNT);
-  const seed = wholeNumber(options.seed ?? 0, "seed", 0);
-  return await draw(count, seed, 0, options);
+  const read = readOptions(options, ["count", "seed", "onProgress", "signal"], "syntheticDigits.generate");
+  const count = wholeNumber(read.count ?? 20_000, "count", 1, MAX_COUNT);
+  const seed = wholeNumber(read.seed ?? 0, "seed", 0);
+  return await draw(count, seed, 0, watchers(read));
 }
 
 /**
@@ -73,12 +73,12 @@ export async function generate(options: SyntheticDigitsOptions = {}): Promise<Da
  * @throws LENET5_UNKNOWN_OPTION, LENET5_INVALID_OPTION, LENET5_ABORTED
  */
 export async function load(options: SyntheticDigitsPairOptions = {}): Promise<DatasetPair> {
-  const names = ["trainCount", "testCount", "seed", "onProgress", "signal"];
-  checkOptionNames(options, names, "syntheticDigits.load");
-  const trainCount = wholeNumber(options.trainCount ?? 60_000, "trainCount", 1, MAX_COUNT);
-  const testCount = wholeNumber(options.testCount ?? 10_000, "testCount", 1, MAX_COUNT);
-  const seed = wholeNumber(options.seed ?? 0, "seed", 0);
-  const { onProgress, signal } = options;
+  const names = ["trainCount", "testCount", "seed", "onProgress", "signal"] as const;
+  const read = readOptions(options, names, "syntheticDigits.load");
+  const trainCount = wholeNumber(read.trainCount ?? 60_000, "trainCount", 1, MAX_COUNT);
+  const testCount = wholeNumber(read.testCount ?? 10_000, "testCount", 1, MAX_COUNT);
+  const seed = wholeNumber(read.seed ?? 0, "seed", 0);
+  const { onProgress, signal } = watchers(read);
   const total = trainCount + testCount;
   const part = (offset: number) => ({ onProgress: (done: number) => onProgress?.(offset + done, total), signal });
   const train = await draw(trainCount, seed, 0, part(0));
@@ -91,25 +91,41 @@ interface Watchers {
   signal?: AbortSignal | undefined;
 }
 
-async function draw(count: number, seed: number, firstStream: number, watchers: Watchers): Promise<Dataset> {
+function watchers({ onProgress, signal }: Watchers): Watchers {
+  return { onProgress: optionalFunction(onProgress, "onProgress"), signal: optionalSignal(signal) };
+}
+
+async function draw(
+  count: number,
+  seed: number,
+  firstStream: number,
+  { onProgress, signal }: Watchers,
+): Promise<Dataset> {
+  throwIfAborted(signal);
   const images = new Uint8Array(count * PIXELS);
   const labels = Int32Array.from({ length: count }, (_, index) => index % 10);
   const perSheet = SHEET * SHEET;
   let next = 0;
   let done = 0;
+  let failed = false;
   // Two sheets in flight: one is drawn by sharp's threads while the next one's paths are computed here.
   const work = async () => {
-    while (next < count) {
-      throwIfAborted(watchers.signal);
+    while (next < count && !failed) {
+      throwIfAborted(signal);
       const first = next;
       const last = Math.min(first + perSheet, count);
       next = last;
       await drawSheet(images, first, last, seed, firstStream);
       done += last - first;
-      watchers.onProgress?.(done, count);
+      onProgress?.(done, count);
     }
   };
-  await Promise.all([work(), work()]);
+  const guarded = () =>
+    work().catch((error: unknown) => {
+      failed = true;
+      throw error;
+    });
+  await Promise.all([guarded(), guarded()]);
   return { images, labels, count, height: SIDE, width: SIDE, classNames: [...DIGIT_NAMES] };
 }
 

@@ -1,22 +1,19 @@
 // A model file's bytes, from its path or from whoever has them already.
 import { constants } from "node:buffer";
-import { open } from "node:fs/promises";
 import { abortable, throwIfAborted } from "../abort.js";
 import { type BlobLike, type Bytes, bytesOf, isBlob, isUrl, pathOfUrl } from "../byte-source.js";
 import { expected, expectedButGot, isLeNet5Error, LeNet5Error } from "../errors.js";
+import { readBytes, withRegularFile } from "../regular-file.js";
 
 /** A model file: a path, a `file:` URL, the file's contents, or a `Blob`. */
 export type ModelSource = string | URL | Bytes | BlobLike;
-
-/** A single read of Linux transfers at most 2 GiB. */
-const LARGEST_READ = 1024 * 1024 * 1024;
 
 /**
  * Reads a model file whole. What comes back is the caller's own: an array that was given is copied.
  * @param source - a path, a `file:` URL, the file's contents, or a `Blob`
  * @param api - who asks, for messages
  * @param largest - most bytes that a file may have
- * @throws LENET5_ABORTED, LENET5_MODEL_NOT_FOUND, LENET5_MODEL_TOO_LARGE, LENET5_INVALID_ARGUMENT
+ * @throws LENET5_ABORTED, LENET5_MODEL_NOT_FOUND, LENET5_FILE_READ_FAILED, LENET5_MODEL_TOO_LARGE, LENET5_INVALID_ARGUMENT
  */
 export async function readModelBytes(
   source: ModelSource,
@@ -37,33 +34,10 @@ export async function readModelBytes(
   if (typeof path !== "string" || path === "") {
     throw expected("INVALID_ARGUMENT", "a path, a file: URL, bytes or a Blob", api, path);
   }
-  try {
-    const file = await open(path, "r");
-    try {
-      const status = await file.stat();
-      if (!status.isFile()) throw new Error("something that is not a file");
-      if (status.size > largest) throw tooLarge(path, status.size, largest);
-      const bytes = new Uint8Array(status.size);
-      let position = 0;
-      while (position < bytes.length) {
-        throwIfAborted(signal);
-        const wanted = Math.min(LARGEST_READ, bytes.length - position);
-        const { bytesRead } = await file.read(bytes, position, wanted, position);
-        if (bytesRead === 0) break; // the file has become shorter
-        position += bytesRead;
-      }
-      return bytes.subarray(0, position);
-    } finally {
-      await file.close();
-    }
-  } catch (cause) {
-    if (isLeNet5Error(cause)) throw cause;
-    throw new LeNet5Error(
-      "MODEL_NOT_FOUND",
-      `Expected a model file for ${path} but received ${(cause as Error).message}`,
-      { cause },
-    );
-  }
+  return await withRegularFile(path, { what: "a model file", missing: "MODEL_NOT_FOUND" }, async (file, size) => {
+    if (size > largest) throw tooLarge(path, size, largest);
+    return await readBytes(file, size, signal);
+  });
 }
 
 /** What messages call a model: by its path, where there is one. */

@@ -1,7 +1,7 @@
 // Finds a libtorch, in one order for building and for loading: `LIBTORCH` → the active Python's torch, if
 // `LENET5_USE_PYTORCH=1` asks for it → what `lenet5 install` put into the cache → a system libtorch.
 import { execFileSync } from "node:child_process";
-import { existsSync, readdirSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { cacheRoot } from "../cache.js";
 import { LeNet5Error } from "../errors.js";
@@ -66,9 +66,14 @@ function pythonTorchFolder(): string | undefined {
 
 function cachedFolders(): string[] {
   const root = cacheRoot();
-  if (!existsSync(root)) return [];
+  let names: string[];
+  try {
+    names = readdirSync(root);
+  } catch {
+    return []; // not there yet, or not for us to read: then it has no libtorch for us either
+  }
   const pinned = `libtorch-${PINNED_LIBTORCH_VERSION}`;
-  return readdirSync(root)
+  return names
     .filter((name) => /^libtorch-[0-9.]+$/.test(name))
     .sort((a, b) => Number(b === pinned) - Number(a === pinned) || b.localeCompare(a, "en", { numeric: true }))
     .map((name) => join(root, name));
@@ -81,8 +86,12 @@ function systemFolders(): string[] {
 }
 
 function judge(origin: LibtorchOrigin, folder: string, options: FindOptions): LibtorchCandidate {
-  const libtorch = describeLibtorch(folder);
-  return { origin, folder, libtorch, fault: libtorch ? unfit(libtorch, options) : "holds no libtorch" };
+  try {
+    const libtorch = describeLibtorch(folder);
+    return { origin, folder, libtorch, fault: libtorch ? unfit(libtorch, options) : "holds no libtorch" };
+  } catch (error) {
+    return { origin, folder, libtorch: undefined, fault: `cannot be read: ${(error as Error).message}` };
+  }
 }
 
 function unfit(libtorch: Libtorch, { built, headers }: FindOptions): string | undefined {

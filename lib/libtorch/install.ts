@@ -6,14 +6,28 @@
 // as any other libtorch would be, and only then renamed into place. What a killed run left behind is swept by the next.
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { copyFile, cp, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, statfs, writeFile } from "node:fs/promises";
+import {
+  copyFile,
+  cp,
+  lstat,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  statfs,
+  writeFile,
+} from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { throwIfAborted } from "../abort.js";
 import { cacheRoot } from "../cache.js";
 import { downloadFile } from "../download.js";
-import { isLeNet5Error, LeNet5Error } from "../errors.js";
+import { expected, isLeNet5Error, LeNet5Error } from "../errors.js";
 import { withLock } from "../lock.js";
-import { checkOptionNames } from "../options.js";
+import { optionalFunction, optionalSignal, readOptions, trueOrFalse } from "../options.js";
+import { endOf } from "./child-process.js";
 import { describeLibtorch, faultOf, type Libtorch, missingDependencies } from "./describe.js";
 import { installFolder, PINNED_LIBTORCH_VERSION } from "./find.js";
 import { unpackLibtorch, unpackNvidia } from "./unpack.js";
@@ -55,34 +69,54 @@ export interface InstallResult {
  * Installs libtorch into the cache folder (`LENET5_CACHE_DIR`, else the operating system's place for caches), from where
  * the package finds it by itself.
  *
- * @throws LeNet5Error `LENET5_LIBTORCH_INSTALL_FAILED` with the fix; `LENET5_ABORTED`; nothing half-installed stays
+ * @throws LeNet5Error `LENET5_LIBTORCH_INSTALL_FAILED` with the fix; `LENET5_ABORTED`; `LENET5_INVALID_OPTION`; what `log`
+ * throws; nothing half-installed stays
  */
 export async function installLibtorch(options: InstallOptions = {}): Promise<InstallResult> {
-  checkOptionNames(options, ["from", "cuda", "force", "apt", "log", "signal"], "the options of installLibtorch");
-  const log = options.log ?? (() => {});
-  if (options.apt) return installWithApt(log, options.signal);
-  const pinned = installFolder();
-  if (!options.from && !options.force && isWhole(pinned, options.cuda)) return present(pinned);
-
-  const root = cacheRoot();
+  const { from, cuda, force, apt, log: report, signal } = checked(options);
+  let thrown: { error: unknown } | undefined;
+  const log = (line: string): void => {
+    try {
+      report?.(line);
+    } catch (error) {
+      thrown = { error };
+      throw error;
+    }
+  };
   try {
+    throwIfAborted(signal);
+    if (apt) return await installWithApt(log, signal);
+    const pinned = installFolder();
+    const isPresent = () => !from && !force && isWhole(pinned, cuda);
+    if (isPresent()) return present(pinned);
+    const root = cacheRoot();
     await mkdir(root, { recursive: true });
-    const waiting = {
-      wait: true,
-      onWait: () => log("Waiting for another installation to finish"),
-      signal: options.signal,
-    };
-    return await withLock(join(root, "libtorch"), waiting, async (signal) => {
+    const waiting = { wait: true, onWait: () => log("Waiting for another installation to finish"), signal };
+    return await withLock(join(root, "libtorch"), waiting, async (held) => {
       // Another process may have installed it while this one waited.
-      if (!options.from && !options.force && isWhole(pinned, options.cuda)) return present(pinned);
-      return await installInto(root, { ...options, log, signal });
+      if (isPresent()) return present(pinned);
+      return await installInto(root, { from, cuda, log, signal: held });
     });
   } catch (cause) {
-    throwIfAborted(options.signal);
+    // What the caller's own function throws is the caller's, whatever was made of it on the way here.
+    if (thrown) throw thrown.error;
+    throwIfAborted(signal);
     if (!isLeNet5Error(cause)) throw installFailed((cause as Error).message, cause);
-    if (cause.code !== "LENET5_LIBTORCH_INSTALL_FAILED") throw cause;
+    if (cause.code !== "LENET5_LIBTORCH_INSTALL_FAILED" || apt) throw cause;
     throw new LeNet5Error("LIBTORCH_INSTALL_FAILED", `${cause.message}. ${await otherWays()}`, { cause });
   }
+}
+
+function checked(options: InstallOptions): InstallOptions {
+  const names = ["from", "cuda", "force", "apt", "log", "signal"] as const;
+  const read = readOptions(options, names, "the options of installLibtorch");
+  if (read.from !== undefined && (typeof read.from !== "string" || read.from === "")) {
+    throw expected("INVALID_OPTION", "a path or an address", "from", read.from);
+  }
+  for (const name of ["cuda", "force", "apt"] as const) if (read[name] !== undefined) trueOrFalse(read[name], name);
+  optionalFunction(read.log, "log");
+  optionalSignal(read.signal);
+  return read;
 }
 
 function isWhole(folder: string, cuda: boolean | undefined): boolean {
@@ -125,7 +159,8 @@ async function installInto(
     await writeFile(join(made, "lenet5-libtorch.json"), `${JSON.stringify(description, null, 2)}\n`);
     throwIfAborted(options.signal);
     const target = installFolder(libtorch.version);
-    if (existsSync(target)) await rename(target, join(work, "replaced"));
+    // A link that stands there is moved away, not what it leads to; one that leads nowhere too.
+    if (await lstat(target).catch(() => undefined)) await rename(target, join(work, "replaced"));
     await rename(made, target);
     options.log(`Installed libtorch ${libtorch.version} in ${target}`);
     return { folder: target, version: libtorch.version, installed: true };
@@ -265,12 +300,7 @@ async function installWithApt(log: (line: string) => void, signal: AbortSignal |
   const asRoot = process.getuid?.() === 0;
   const [command, ...rest] = asRoot ? ["apt-get", ...args] : ["sudo", "apt-get", ...args];
   log(`Running ${command} ${rest.join(" ")}`);
-  const status = await new Promise((settle) => {
-    const child = spawn(command!, rest, { stdio: ["inherit", 2, 2], ...(signal && { signal }) });
-    child.on("error", (error) => settle(error.message));
-    child.on("close", settle);
-  });
-  throwIfAborted(signal);
+  const status = await endOf(spawn(command!, rest, { stdio: ["inherit", 2, 2] }), signal);
   const libtorch: Libtorch | undefined = describeLibtorch("/usr");
   if (status !== 0 || !libtorch) throw installFailed(`apt-get ended with ${status}`);
   return { folder: libtorch.root, version: libtorch.version, installed: true };

@@ -1,13 +1,14 @@
 // Fetches wheels: through pip, which brings the user's proxies, mirrors and certificates with it, or, on a machine
 // without pip, from the package index itself (its JSON form, PEP 691), held against the index's SHA-256.
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { createReadStream, readdirSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { onAbort, throwIfAborted } from "../abort.js";
+import { throwIfAborted } from "../abort.js";
 import { downloadFile } from "../download.js";
 import { LeNet5Error } from "../errors.js";
+import { endOf } from "./child-process.js";
 import { pythonCommands } from "./find.js";
 
 /** Where PyTorch publishes its CPU wheels: 200 MB instead of the 530 MB of PyPI's CUDA build. */
@@ -120,21 +121,7 @@ async function runPip(
     [...common, ...(dependencies ? [] : ["--no-deps"]), ...version, ...abis, ...platforms, ...args],
     { stdio: ["ignore", show ? 2 : "ignore", show ? 2 : "ignore"] },
   );
-  const status = await ended(child, signal);
-  throwIfAborted(signal);
-  return status;
-}
-
-function ended(child: ChildProcess, signal: AbortSignal | undefined): Promise<number | string> {
-  return new Promise((settle) => {
-    const off = onAbort(signal, () => child.kill());
-    const finish = (status: number | string) => {
-      off();
-      settle(status);
-    };
-    child.on("error", (error) => finish(error.message));
-    child.on("close", (code, killedBy) => finish(code ?? killedBy ?? 1));
-  });
+  return await endOf(child, signal);
 }
 
 interface IndexFile {

@@ -37,6 +37,13 @@ describeWithMnist("MNIST", () => {
 });
 
 describe("a split", () => {
+  test("takes 300,000 images of one class", () => {
+    const count = 300_000;
+    const large: Dataset = { ...flat(0), images: new Uint8Array(count * 784), labels: new Int32Array(count), count };
+    const { train, test } = splitDataset(large, 0.5);
+    expect([train.count, test.count]).toEqual([150_000, 150_000]);
+  });
+
   const { train, test: held } = splitDataset(digits, 0.2, 7);
 
   test("holds every image once and takes the same share of every class", () => {

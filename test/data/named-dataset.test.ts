@@ -1,12 +1,16 @@
+import { spawn } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
-import { copyFileSync, existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
 import { gunzipSync, gzipSync } from "node:zlib";
 import { describe, expect, test } from "vitest";
+import { packageRoot } from "#package-root";
 import { IDX_FILES } from "../../lib/data/idx.js";
 import { type NamedDataset, type NamedDatasetOptions, namedDataset } from "../../lib/data/named-dataset.js";
 import { type DatasetPair, fashionMnist, idx, mnist, syntheticDigits } from "../../lib/index.js";
+import { withLock } from "../../lib/lock.js";
 import { describeWithMnist, mnistArchive } from "../mnist.js";
 import { expectSame, setVariable, temporaryFolder } from "./folder.js";
 import { honest, type Manner, Mirror } from "./mirror.js";
@@ -23,7 +27,7 @@ const keys = Object.keys(IDX_FILES) as (keyof typeof IDX_FILES)[];
 const archives = new Map(keys.map((key) => [`${IDX_FILES[key]}.gz`, gzipSync(contents[key])]));
 const TRAIN_IMAGES = "train-images-idx3-ubyte.gz";
 
-const small: NamedDataset = namedDataset({
+const smallDescriptor = {
   name: "small-digits",
   folders: ["small-digits"],
   classNames: digits.train.classNames,
@@ -35,7 +39,8 @@ const small: NamedDataset = namedDataset({
       { bytes: contents[key].length, md5: createHash("md5").update(contents[key]).digest("hex") },
     ]),
   ) as Record<keyof typeof IDX_FILES, { bytes: number; md5: string }>,
-});
+};
+const small: NamedDataset = namedDataset(smallDescriptor);
 
 /** Loads through some mirrors into an empty cache, with short time-outs. */
 async function fetchFrom(mirrors: Mirror[], options: NamedDatasetOptions = {}) {
@@ -90,6 +95,37 @@ describe("a download", () => {
     await fetchFrom([mirror], { cache });
     writeFileSync(join(cache, "small-digits", TRAIN_IMAGES), "damaged");
     expectSame((await fetchFrom([mirror], { cache })).train, digits.train);
+  });
+
+  test("leaves the cache alone while another process holds it, and then fetches only what is damaged", async () => {
+    const cache = temporaryFolder();
+    const folder = join(cache, "small-digits");
+    const mirror = await Mirror.start(archives);
+    await fetchFrom([mirror], { cache });
+    writeFileSync(join(folder, TRAIN_IMAGES), "damaged");
+    const before = mirror.requests.length;
+    let loading: Promise<DatasetPair> | undefined;
+    await withLock(folder, {}, async () => {
+      loading = fetchFrom([mirror], { cache });
+      await new Promise((later) => setTimeout(later, 300));
+      expect(readdirSync(folder).sort()).toEqual([...archives.keys()].sort());
+      expect(readFileSync(join(folder, TRAIN_IMAGES), "utf8")).toBe("damaged");
+    });
+    expectSame((await loading!).train, digits.train);
+    expect(mirror.requests.slice(before).map(({ path }) => path)).toEqual([`/${TRAIN_IMAGES}`]);
+  });
+
+  test("damage in the cache is named where nothing may be fetched, and stays", async () => {
+    const cache = temporaryFolder();
+    const mirror = await Mirror.start(archives);
+    await fetchFrom([mirror], { cache });
+    const path = join(cache, "small-digits", TRAIN_IMAGES);
+    writeFileSync(path, "damaged");
+    await expect(fetchFrom([], { cache, download: false })).rejects.toMatchObject({
+      code: "LENET5_DATA_CORRUPT",
+      message: expect.stringContaining(path),
+    });
+    expect(readFileSync(path, "utf8")).toBe("damaged");
   });
 
   test("is shared by two callers at once: each file is fetched once", async () => {
@@ -259,6 +295,39 @@ describe("a download that broke off", () => {
     const [dying, good] = [await Mirror.start(archives, cutOff), await Mirror.start(archives)];
     await fetchFrom([dying, good]);
     expect(good.requests[0]).toEqual({ path: `/${TRAIN_IMAGES}`, range: undefined });
+  });
+});
+
+describe("what is no mirror's fault ends a download", () => {
+  test("a callback that throws: its error comes as it is, and no other mirror is asked", async () => {
+    const [first, second] = [await Mirror.start(archives), await Mirror.start(archives)];
+    const mine = new TypeError("mine");
+    const onProgress = () => {
+      throw mine;
+    };
+    const error = await fetchFrom([first, second], { onProgress }).catch((thrown: unknown) => thrown);
+    expect(error).toBe(mine);
+    expect(second.requests).toEqual([]);
+  });
+
+  // A limit on the size of files stops a write in its middle as a full disk does, and needs no privileges.
+  test("a disk that is full: LENET5_FILE_WRITE_FAILED, and no other mirror is asked", async () => {
+    const [first, second] = [await Mirror.start(archives), await Mirror.start(archives)];
+    const module = join(packageRoot, "dist", "cjs", "data", "named-dataset.js");
+    const script = `process.on("SIGXFSZ", () => {});
+      const [module, descriptor, cache] = process.argv.slice(1);
+      require(module).namedDataset(JSON.parse(descriptor)).load({ cache })
+        .then(() => console.log("loaded"), (error) => console.log(error.code, error.message));`;
+    const described = { ...smallDescriptor, mirrors: [first.url, second.url] };
+    const words = ["--eval", script, module, JSON.stringify(described), temporaryFolder()];
+    const child = spawn("/bin/sh", ["-c", 'ulimit -f 16; exec "$0" "$@"', process.execPath, ...words], {
+      env: { ...process.env, LENET5_DATA_DIR: "" },
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    expect(await text(child.stdout)).toMatch(
+      /^LENET5_FILE_WRITE_FAILED Expected a whole file for .+ but received EFBIG/,
+    );
+    expect(second.requests).toEqual([]);
   });
 });
 

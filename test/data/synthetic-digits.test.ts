@@ -91,6 +91,22 @@ test("progress ends at the whole number, an abort ends the drawing", async () =>
   await expect(call).rejects.toMatchObject({ code: "LENET5_ABORTED" });
 });
 
+test("a callback that throws ends the drawing with its own error", async () => {
+  const mine = new TypeError("mine");
+  let calls = 0;
+  const call = syntheticDigits.generate({
+    count: 4_000,
+    onProgress: () => {
+      calls++;
+      throw mine;
+    },
+  });
+  expect(await call.catch((thrown: unknown) => thrown)).toBe(mine);
+  const before = calls;
+  await new Promise((later) => setTimeout(later, 200));
+  expect(calls).toBeLessThanOrEqual(before + 1); // the other sheet in flight
+});
+
 test("options that are none are refused", async () => {
   for (const options of [{ count: 0 }, { count: 1.5 }, { count: 1e9 }, { seed: -1 }, { seed: "1" as never }]) {
     await expect(syntheticDigits.generate(options)).rejects.toMatchObject({ code: "LENET5_INVALID_OPTION" });

@@ -67,6 +67,25 @@ describe("findLibtorch", () => {
     expect(findLibtorch()).toMatchObject({ origin: "LIBTORCH", libtorch: { version: "2.12.0" } });
   });
 
+  test("passes over a cache that is no folder, and a libtorch that cannot be read", () => {
+    const file = join(folder, "file");
+    writeFileSync(file, "");
+    vi.stubEnv("LENET5_CACHE_DIR", file);
+    expect(libtorchCandidates().filter(({ origin }) => origin === "cache")).toEqual([]);
+    const broken = writeFakeLibtorch(join(folder, "broken"), "2.13.0");
+    rmSync(join(broken, "lib", "libc10.so"));
+    mkdirSync(join(broken, "lib", "libc10.so"));
+    vi.stubEnv("LIBTORCH", broken);
+    expect(libtorchCandidates()).toEqual([
+      {
+        origin: "LIBTORCH",
+        folder: broken,
+        libtorch: undefined,
+        fault: expect.stringMatching(/^cannot be read: EISDIR/),
+      },
+    ]);
+  });
+
   test("takes nothing else where LIBTORCH names a folder without one", () => {
     writeFakeLibtorch(installFolder(), "2.13.0");
     vi.stubEnv("LIBTORCH", join(folder, "nowhere"));

@@ -13,7 +13,7 @@ interface ExportOptions {
   model: string;
   format?: keyof typeof WRITERS;
   output: string;
-  modelName?: string;
+  modelName: string;
   modelVersion: string;
 }
 
@@ -26,10 +26,7 @@ const WRITERS = {
     (await import("../../export/export-safetensors.js")).exportSafetensors(model, output),
   mar: async (model, { output, modelName, modelVersion }) => {
     const { exportModelArchive } = await import("../../export/model-archive.js");
-    await exportModelArchive(model, output, {
-      ...(modelName === undefined ? {} : { modelName }),
-      version: modelVersion,
-    });
+    await exportModelArchive(model, output, { modelName, version: modelVersion });
   },
 } as const satisfies Record<string, Writer>;
 
@@ -49,7 +46,7 @@ export function exportCommand(program: Command): void {
   addModelOption(command)
     .addOption(wordOption("--format <format>", "what to write (default: by the ending of --output)", FORMATS))
     .addOption(textOption("--output <file>", "file to write").makeOptionMandatory())
-    .addOption(textOption("--model-name <name>", "name in the .mar archive (default: from --output)"))
+    .addOption(textOption("--model-name <name>", "name in the .mar archive").default("lenet5"))
     .addOption(textOption("--model-version <version>", "version in the .mar archive").default("1.0"));
   addJsonOption(command);
   addExamples(

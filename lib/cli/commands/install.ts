@@ -1,6 +1,5 @@
 // `lenet5 install`
 import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { join } from "node:path";
 import { type Command, Option } from "commander";
 import { packageRoot } from "#package-root";
@@ -88,8 +87,10 @@ async function addonFits(): Promise<boolean> {
 async function buildAddon(libtorch: string, output: Output, signal: AbortSignal): Promise<void> {
   const script = join(packageRoot, "scripts", "build-native.mjs");
   output.log("Building the addon; this takes a few minutes.");
-  const child = spawn(process.execPath, [script, "--libtorch", libtorch], { stdio: ["ignore", 2, 2], signal });
-  const [status] = (await once(child, "exit")) as [number | null];
+  // The script takes the compilers below it with it when it is told to end.
+  const child = spawn(process.execPath, [script, "--libtorch", libtorch], { stdio: ["ignore", 2, 2] });
+  const { endOf } = await import("../../libtorch/child-process.js");
+  const status = await endOf(child, signal);
   if (status === 0) return;
   throw new LeNet5Error(
     "ADDON_NOT_BUILT",
