@@ -86,7 +86,7 @@ describe("a place that is no file", () => {
       expect(run.stderr).toMatch(/\(LENET5_FILE_WRITE_FAILED\)\n$/);
       expect(lstatSync(device).isCharacterDevice()).toBe(true);
     }
-  });
+  }, 180_000);
 
   test("a pipe gets the bytes, once somebody reads from it", async () => {
     const pipe = makeNode(join(temporaryFolder(), "pipe"), "p");
