@@ -520,7 +520,7 @@ describe("saving under fire", () => {
     expect(hits).toBeGreaterThan(0);
     await model.save(path);
     expect(readdirSync(folder)).toEqual(["lenet5.pt"]);
-  }, 60_000);
+  }, 180_000);
 
   test("a second process that writes the same file: LENET5_FILE_BUSY, and the first one's file is whole", async () => {
     const folder = temporaryFolder();

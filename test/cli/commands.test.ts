@@ -334,6 +334,7 @@ describe("data show", () => {
     const run = await lenet5(line`data show --data ${data} --model ${model} --mistakes --count 5 --json`);
     const { labels, predictions, count } = lastJson(run);
     expect(count).toBeGreaterThan(0);
+    expect(labels).toHaveLength(count);
     for (const [i, label] of labels.entries()) expect(predictions[i]).not.toBe(label);
   });
 });
