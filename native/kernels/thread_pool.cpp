@@ -4,10 +4,11 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <exception>
 #include <memory>
 #include <mutex>
-#include <system_error>
 #include <thread>
+#include <utility>
 
 #include "lenet5_kernels.h"
 
@@ -44,6 +45,7 @@ class Pool {
       for (int64_t i = 0; i < job.tasks; ++i) job.task(job.context, i);
       return;
     }
+    failure_ = nullptr;
     start_workers();
     job_ = job;
     next_.store(0, std::memory_order_relaxed);
@@ -63,17 +65,27 @@ class Pool {
       else
         std::this_thread::yield();
     }
+    // Nobody else is in the job any more.
+    if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
   }
 
  private:
   static constexpr std::chrono::microseconds kSpin{50};
   static constexpr int64_t kOpen = 1, kMember = 2;  // state_: whether the job may be joined, and how many are in it
 
+  // A task that throws on a worker would end the process: its exception is kept for the caller, and what has not begun
+  // is left out.
   void work(const Job& job) {
-    for (;;) {
-      const int64_t index = next_.fetch_add(1, std::memory_order_relaxed);
-      if (index >= job.tasks) return;
-      job.task(job.context, index);
+    try {
+      for (;;) {
+        const int64_t index = next_.fetch_add(1, std::memory_order_relaxed);
+        if (index >= job.tasks) return;
+        job.task(job.context, index);
+      }
+    } catch (...) {
+      next_.store(job.tasks, std::memory_order_relaxed);
+      std::lock_guard<std::mutex> lock(mutex_);
+      if (!failure_) failure_ = std::current_exception();
     }
   }
 
@@ -92,8 +104,8 @@ class Pool {
         const uint64_t epoch = epoch_.load();
         const uint64_t seen = generation_.load();
         std::thread([this, epoch, seen] { worker(epoch, seen); }).detach();
-      } catch (const std::system_error&) {
-        return;  // no more threads to be had: those there are do the work
+      } catch (...) {
+        return;  // no more threads, or no memory for one: those there are do the work
       }
       ++started_;
     }
@@ -147,6 +159,7 @@ class Pool {
   std::atomic<int> wanted_{static_cast<int>(std::max(1u, std::thread::hardware_concurrency()))};
   int started_ = 0;
   Job job_{};
+  std::exception_ptr failure_;  // the first of the job's, under mutex_ while it runs
   alignas(64) std::atomic<int64_t> next_{0};
   alignas(64) std::atomic<int64_t> state_{0};
   std::atomic<int> leaving_{0};

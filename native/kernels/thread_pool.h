@@ -12,7 +12,8 @@ namespace lenet5::kernels {
 
 // Runs task(context, 0) … task(context, tasks - 1) on the pool and the caller, and returns when all are done. Tasks are
 // handed out in order, each to whoever is free. Where the pool is busy with another caller, or has one thread, the
-// caller runs them all itself.
+// caller runs them all itself. A task that throws ends the job: what has not begun is left out, and the first exception
+// reaches the caller when all that has begun is done.
 void run_parallel(int64_t tasks, void (*task)(void* context, int64_t index), void* context);
 
 template <typename Function>
