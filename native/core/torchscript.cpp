@@ -113,6 +113,9 @@ TorchScriptContents read_torchscript(const std::string& archive, const std::stri
   contents.extra_file = extra[extra_file];
   int64_t elements = 0;
   auto take = [&](const std::string& name, const torch::Tensor& tensor) {
+    if (tensor.layout() != c10::kStrided || tensor.is_quantized() || tensor.is_meta()) {
+      throw Error("MODEL_MISMATCH", "Expected dense parameters for the model but " + name + " is none");
+    }
     elements += tensor.numel();
     if (elements > max_elements) {
       throw Error("MODEL_MISMATCH", "Expected LeNet-5's parameters for the model but received more than " +

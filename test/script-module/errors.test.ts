@@ -6,7 +6,7 @@ import { fixture, tensor } from "./expected.js";
 const modules: Record<string, ScriptModule> = {};
 
 beforeAll(async () => {
-  for (const name of ["mlp", "raises", "values", "options", "no-forward", "odd"]) {
+  for (const name of ["mlp", "raises", "values", "options", "no-forward", "odd", "sparse"]) {
     modules[name] = await ScriptModule.load(fixture(name), { device: "cpu" });
   }
 });
@@ -251,6 +251,34 @@ describe("results that JavaScript has nothing for", () => {
     expect((await failure(complex.toTensor())).code).toBe("LENET5_SCRIPT_UNSUPPORTED");
     const magnitude = (await modules.odd!.call("magnitude", complex)) as { data: Float32Array };
     expect(magnitude.data[0]).toBeCloseTo(Math.SQRT2, 6);
+  });
+});
+
+describe("sparse tensors", () => {
+  test("stay in native memory and go on from there, and are refused by name elsewhere", async () => {
+    const kept = (await modules.odd!.run("sparse", [four], { keep: true })) as TensorHandle;
+    expect(kept).toMatchObject({ shape: four.shape, dtype: "float32", device: "cpu" });
+    const refused = await failure(kept.toTensor());
+    expect(refused).toMatchObject({ code: "LENET5_SCRIPT_UNSUPPORTED", message: expect.stringContaining("sparse") });
+    expect(await modules.sparse!.call("dense", kept)).toEqual(four);
+    kept.dispose();
+  });
+
+  test("are a module's state like any other", async () => {
+    const { sparse } = modules;
+    expect(sparse!.inspect().buffers).toMatchObject([{ name: "matrix", shape: [3, 2], dtype: "float32" }]);
+    const { matrix } = await sparse!.buffers({ keep: true });
+    const dense = { shape: [3, 2], dtype: "float32", data: Float32Array.of(0, 2, 0, 0, 3, 0) };
+    expect(await sparse!.call("dense", matrix!)).toEqual(dense);
+    const state = (await sparse!.run("state", [], { keep: true })) as TensorHandle;
+    expect(await sparse!.call("dense", state)).toEqual(dense);
+    for (const refused of [sparse!.buffers(), sparse!.call("state")]) {
+      expect(await failure(refused)).toMatchObject({
+        code: "LENET5_SCRIPT_UNSUPPORTED",
+        message: expect.stringContaining("sparse"),
+      });
+    }
+    expect(await sparse!.to("cpu")).toBe(sparse);
   });
 });
 
