@@ -7,11 +7,15 @@ import { finiteNumber, oneOf, readOptions, wholeNumber } from "../options.js";
 
 /** Where a model computes. */
 export interface DeviceOptions {
-  /** `auto` takes CUDA where it is there; an explicit `cuda` or `cuda:N` that is not there is an error. @defaultValue "auto" */
+  /**
+   * `auto` is CUDA where it is there, unless `engine` is `"fused"`, and the CPU everywhere else, on Apple's machines too:
+   * a network this small gains nothing there from the graphics processor. An explicit `cuda` or `cuda:N` that is not
+   * there is an error. @defaultValue "auto"
+   */
   device?: "auto" | "cpu" | "cuda" | `cuda:${number}`;
   /**
-   * `fused` are this package's own kernels (CPU only), `libtorch` the reference they are held to; `auto` takes the
-   * fused ones on the CPU. @defaultValue "auto"
+   * `fused` are this package's own kernels (CPU only: `auto` as a device is the CPU then), `libtorch` the reference they
+   * are held to; `auto` takes the fused ones on the CPU. @defaultValue "auto"
    */
   engine?: "auto" | "fused" | "libtorch";
   /** Instruction set of the fused engine, for comparisons; see `instructionSets()`. @defaultValue "auto", the fastest */

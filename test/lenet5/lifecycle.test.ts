@@ -13,13 +13,14 @@ const prelude = `
   const labels = Int32Array.from({ length: 960 }, (_, i) => i % 10);
 `;
 
-/** Runs a module's source in a process of its own. */
+/** Runs a module's source in a process of its own, started by `wrapper`. */
 function run(
   source: string,
-  timeout = 60_000,
+  { wrapper = [] as readonly string[], timeout = 60_000 } = {},
 ): Promise<{ code: number | null; signal: string | null; out: string; err: string }> {
   return new Promise((resolve) => {
-    const child = spawn(process.execPath, ["--input-type=module", "-e", prelude + source], {
+    const command = [...wrapper, process.execPath, "--input-type=module", "-e", prelude + source];
+    const child = spawn(command[0]!, command.slice(1), {
       stdio: ["ignore", "pipe", "pipe"],
       timeout,
       killSignal: "SIGKILL",
@@ -107,4 +108,53 @@ it("survives a worker_thread that is terminated mid-training", async () => {
     console.log("terminated");
   `);
   expect(result).toMatchObject({ code: 0, signal: null, err: "", out: "terminated\n" });
+});
+
+it("survives a worker_thread that is terminated mid-evaluation, with progress on its way", async () => {
+  const worker = `
+    import { parentPort } from "node:worker_threads";
+    const { native } = await import(${JSON.stringify(entry.replace("index.js", "native.js"))});
+    const addon = native();
+    const options = { numClasses: 10, mean: 0, std: 1, device: "cpu", engine: "libtorch", instructionSet: "auto", seed: 1 };
+    const model = new addon.LeNet5(options);
+    const set = { images: new Uint8Array(784 * 4000), labels: new Int32Array(4000), size: 28 };
+    for (;;) await model.evaluate(set, 8, undefined, () => parentPort.postMessage("progress"));
+  `;
+  const result = await run(`
+    for (let i = 0; i < 5; i++) {
+      const worker = new Worker(new URL("data:text/javascript," + encodeURIComponent(${JSON.stringify(worker)})));
+      await new Promise((resolve, reject) => { worker.once("message", resolve); worker.once("error", reject); });
+      await worker.terminate();
+    }
+    console.log("terminated");
+  `);
+  expect(result).toMatchObject({ code: 0, signal: null, err: "", out: "terminated\n" });
+});
+
+// Threads get stacks of a gigabyte, of which there is no second one: what the system says to who wants too many.
+it.runIf(process.platform === "linux")("goes on without the threads that the system refuses", async () => {
+  const source = `
+    import { readFileSync } from "node:fs";
+    import { execFileSync } from "node:child_process";
+    import { setNumThreads } from ${JSON.stringify(entry)};
+    const model = new LeNet5({ seed: 1, engine: "fused" });
+    await model.predict(images.subarray(0, 784));
+    const size = Number(/VmSize:\\s+(\\d+)/.exec(readFileSync("/proc/self/status", "utf8"))[1]) * 1024;
+    execFileSync("prlimit", ["--pid", String(process.pid), "--as=" + (size + 400 * 2 ** 20)]);
+    setNumThreads(4);
+    console.log(model.predictSync(images).count);
+    try {
+      for await (const event of model.fit({ images, labels }, { epochs: 1 }));
+    } catch (error) {
+      console.log(error.code);
+    }
+    console.log(model.training, (await model.predict(images)).count);
+  `;
+  const result = await run(source, { wrapper: ["sh", "-c", 'ulimit -s 1048576; exec "$0" "$@"'] });
+  expect(result).toEqual({
+    code: 0,
+    signal: null,
+    out: "960\nLENET5_THREAD_UNAVAILABLE\nfalse 960\n",
+    err: "",
+  });
 });

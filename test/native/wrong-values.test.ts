@@ -1,0 +1,296 @@
+// The addon itself, without the facade that checks values before it: wrong things give errors with a code, and never a
+// crash. Each is what a mistake in lib/, or an array that changed under it, would hand over.
+import { describe, expect, it } from "vitest";
+import type { NativeFitRequest, NativeLeNet5 } from "../../lib/native/types.js";
+import { native } from "../../lib/native.js";
+import { stripedImages } from "../lenet5/striped-images.js";
+
+const addon = native();
+const options = {
+  numClasses: 10,
+  mean: 0.1307,
+  std: 0.3081,
+  device: "cpu",
+  engine: "fused",
+  instructionSet: "auto",
+  seed: 1,
+} as const;
+const model = new addon.LeNet5(options);
+const { images, labels } = stripedImages(20);
+const set = { images, labels, size: 28 };
+
+const request: NativeFitRequest = {
+  train: set,
+  epochs: 1,
+  batchSize: 8,
+  learningRate: 0.01,
+  beta1: 0.9,
+  beta2: 0.999,
+  epsilon: 1e-8,
+  weightDecay: 0,
+  schedule: "constant",
+  seed: 1,
+  progressSeconds: 0,
+  snapshots: true,
+};
+
+/** An array whose memory has gone to somebody else. */
+function detached<T extends Uint8Array | Int32Array | Float32Array>(array: T): T {
+  structuredClone(array.buffer, { transfer: [array.buffer as ArrayBuffer] });
+  return array;
+}
+
+/** What an attempt ends with: an error's code, or "none". */
+async function codeOf(attempt: () => unknown): Promise<unknown> {
+  try {
+    await attempt();
+    return "none";
+  } catch (error) {
+    return (error as { code?: unknown }).code ?? error;
+  }
+}
+
+const pixels = new Float32Array(784);
+const predictSync = (...args: unknown[]) => (model.predictSync as (...args: unknown[]) => void)(...args);
+const call = (method: keyof NativeLeNet5, ...args: unknown[]) =>
+  (model[method] as (...args: unknown[]) => unknown).call(model, ...args);
+const construct = (change: object) => () => new addon.LeNet5({ ...options, ...change } as never);
+
+describe("predictions", () => {
+  it.each([
+    ["an output that is too short", [pixels, 28, new Float32Array(9), undefined, false], "LENET5_INVALID_SHAPE"],
+    ["an output of another kind", [pixels, 28, new Float64Array(10), undefined, false], "LENET5_INVALID_DTYPE"],
+    [
+      "an output without memory",
+      [pixels, 28, detached(new Float32Array(10)), undefined, false],
+      "LENET5_INVALID_ARGUMENT",
+    ],
+    ["too few labels", [pixels, 28, new Float32Array(10), new Int32Array(0), false], "LENET5_INVALID_SHAPE"],
+    ["labels of another kind", [pixels, 28, new Float32Array(10), new Uint8Array(4), false], "LENET5_INVALID_DTYPE"],
+    [
+      "pixels of another kind",
+      [new Int32Array(784), 28, new Float32Array(10), undefined, false],
+      "LENET5_INVALID_DTYPE",
+    ],
+    ["pixels that are no array", [{ length: 784 }, 28, new Float32Array(10), undefined, false], "LENET5_INVALID_DTYPE"],
+    [
+      "pixels without memory",
+      [detached(new Float32Array(784)), 28, new Float32Array(10), undefined, false],
+      "LENET5_INVALID_ARGUMENT",
+    ],
+    ["half an image", [new Float32Array(392), 28, new Float32Array(10), undefined, false], "LENET5_INVALID_SHAPE"],
+    ["another size", [pixels, 2 ** 30, new Float32Array(10), undefined, false], "LENET5_INVALID_SHAPE"],
+    ["no size", [pixels, undefined, new Float32Array(10), undefined, false], "LENET5_INVALID_ARGUMENT"],
+    ["nothing", [], "LENET5_INVALID_ARGUMENT"],
+  ] as const)("with %s", async (_, args, code) => {
+    expect(await codeOf(() => predictSync(...args))).toBe(code);
+  });
+
+  it.each([
+    ["parts of two kinds", [[pixels, new Uint8Array(784)], 28, false], "LENET5_INVALID_DTYPE"],
+    ["a part without memory", [[pixels, detached(new Float32Array(784))], 28, false], "LENET5_INVALID_ARGUMENT"],
+    ["no list", [pixels, 28, false], "LENET5_INVALID_ARGUMENT"],
+    ["another object as cancellation", [[pixels], 28, false, model], "LENET5_INVALID_ARGUMENT"],
+  ] as const)("in a list with %s", async (_, args, code) => {
+    expect(await codeOf(() => call("predict", ...args))).toBe(code);
+  });
+
+  it("of an array whose elements take its memory away while they are read", async () => {
+    const first = new Float32Array(784);
+    const parts = [first, pixels];
+    Object.defineProperty(parts, 1, {
+      get: () => {
+        detached(first);
+        return pixels;
+      },
+    });
+    expect(await codeOf(() => call("predict", parts, 28, false))).toBe("LENET5_INVALID_ARGUMENT");
+  });
+});
+
+const state = {
+  parameters: model.parameters(),
+  expAvg: model.parameters(),
+  expAvgSq: model.parameters(),
+  step: 1,
+  epoch: 0,
+  generator: new Uint8Array(5056),
+};
+
+describe("trainings and evaluations", () => {
+  it.each([
+    [
+      "images without memory",
+      { train: { ...set, images: detached(Uint8Array.from(images)) } },
+      "LENET5_INVALID_ARGUMENT",
+    ],
+    [
+      "labels without memory",
+      { train: { ...set, labels: detached(Int32Array.from(labels)) } },
+      "LENET5_INVALID_ARGUMENT",
+    ],
+    ["a label too large", { train: { ...set, labels: labels.map((label) => label + 1) } }, "LENET5_INVALID_LABELS"],
+    ["a negative label", { train: { ...set, labels: labels.map((label) => -label) } }, "LENET5_INVALID_LABELS"],
+    ["too few labels", { train: { ...set, labels: labels.subarray(1) } }, "LENET5_COUNT_MISMATCH"],
+    ["labels of another kind", { train: { ...set, labels: Uint8Array.from(labels) } }, "LENET5_INVALID_DTYPE"],
+    ["another size", { train: { ...set, size: 14 } }, "LENET5_INVALID_SHAPE"],
+    ["no images", { train: { images: new Uint8Array(0), labels: new Int32Array(0), size: 28 } }, "LENET5_DATA_EMPTY"],
+    ["a wrong validation", { validation: { ...set, labels: labels.map(() => 2 ** 30) } }, "LENET5_INVALID_LABELS"],
+    ["batches of none", { batchSize: 0 }, "LENET5_INVALID_ARGUMENT"],
+    ["batches of NaN", { batchSize: Number.NaN }, "LENET5_INVALID_ARGUMENT"],
+    ["a negative epoch count", { epochs: -1 }, "LENET5_INVALID_ARGUMENT"],
+    ["class weights of another number", { classWeights: new Float32Array(9) }, "LENET5_INVALID_OPTION"],
+    ["class weights that are NaN", { classWeights: new Float32Array(10).fill(Number.NaN) }, "LENET5_INVALID_OPTION"],
+    [
+      "early stopping without validation",
+      { earlyStopping: { metric: "loss", patience: 1, minDelta: 0 } },
+      "LENET5_INVALID_OPTION",
+    ],
+    [
+      "an augmentation out of range",
+      { augmentation: { shift: 1e9, rotation: 0, scale: 0, shear: 0, elasticAlpha: 0, elasticSigma: 4 } },
+      "LENET5_INVALID_OPTION",
+    ],
+  ])("with %s", async (_, change, code) => {
+    expect(await codeOf(() => call("prepareFit", { ...request, ...change }))).toBe(code);
+    if (!("train" in change)) return;
+    expect(await codeOf(() => call("evaluate", change.train, 1000))).toBe(code);
+  });
+
+  it.each([
+    ["parameters of another length", { parameters: new Float32Array(3) }],
+    ["a moment of another length", { expAvgSq: new Float32Array(3) }],
+    ["a generator that is none", {}],
+    ["a generator of another length", { generator: new Uint8Array(8) }],
+    [
+      "best weights of another length",
+      { earlyStopping: { bestEpoch: 1, bestValue: 0, waited: 0, parameters: new Float32Array(3) } },
+    ],
+  ])("resumed from %s", async (_, change) => {
+    const fit = model.prepareFit(request);
+    const before = model.parameters();
+    expect(await codeOf(() => fit.start({ resume: { ...state, ...change } }, () => {}))).toBe(
+      "LENET5_CHECKPOINT_CORRUPT",
+    );
+    expect(model.parameters()).toEqual(before);
+    fit.dispose();
+  });
+
+  it("are copied when they are prepared, and run once", async () => {
+    const given = { images: Uint8Array.from(images), labels: Int32Array.from(labels), size: 28 };
+    const whole = model.prepareFit({ ...request, train: given, validation: given });
+    const survey = await whole.survey();
+    given.labels.fill(1_000_000);
+    detached(given.images);
+    expect(await whole.survey()).toEqual(survey);
+    const events: unknown[] = [];
+    const running = whole.start({}, (event) => events.push(event));
+    expect(await codeOf(() => whole.start({}, () => {}))).toBe("LENET5_MODEL_BUSY");
+    const other = model.prepareFit(request);
+    expect(await codeOf(() => other.start({}, () => {}))).toBe("LENET5_MODEL_BUSY");
+    expect(await running).toEqual({ stopped: false, stoppedEarly: false });
+    expect(events.length).toBe(4);
+    expect(await codeOf(() => whole.start({}, () => {}))).toBe("LENET5_MODEL_BUSY");
+    whole.dispose();
+    expect(await codeOf(() => whole.survey())).toBe("LENET5_DISPOSED");
+    other.dispose();
+  });
+
+  it("take gradients of as many labels as images only", async () => {
+    expect(await codeOf(() => call("gradients", pixels, 28, new Int32Array(2)))).toBe("LENET5_COUNT_MISMATCH");
+    expect(await codeOf(() => call("gradients", pixels, 28, Int32Array.of(10)))).toBe("LENET5_INVALID_LABELS");
+    expect(await codeOf(() => call("gradients", new Float32Array(0), 28, new Int32Array(0)))).toBe("LENET5_DATA_EMPTY");
+  });
+
+  it("end when they are cancelled, and tell how far they are", async () => {
+    const cancellation = new addon.Cancellation();
+    let last = 0;
+    const whole = await model.evaluate(set, 4, cancellation, (done) => {
+      last = done;
+    });
+    expect(whole.confusion.reduce((sum, count) => sum + count, 0)).toBe(20);
+    expect(last).toBeLessThanOrEqual(20);
+    cancellation.cancel();
+    expect(await codeOf(() => model.evaluate(set, 4, cancellation))).toBe("LENET5_ABORTED");
+    expect(await codeOf(() => model.predict([images], 28, false, cancellation))).toBe("LENET5_ABORTED");
+  });
+});
+
+describe("objects", () => {
+  it.each([
+    ["no classes", { numClasses: 0 }, "LENET5_INVALID_ARGUMENT"],
+    ["classes without end", { numClasses: 2 ** 40 }, "LENET5_INVALID_ARGUMENT"],
+    ["parameters of another number", { parameters: new Float32Array(3) }, "LENET5_MODEL_MISMATCH"],
+    ["parameters of another kind", { parameters: new Float64Array(61706) }, "LENET5_INVALID_DTYPE"],
+    ["an engine of another name", { engine: "warp" }, "LENET5_INVALID_OPTION"],
+    ["a device of another type", { device: 7 }, "LENET5_INVALID_ARGUMENT"],
+  ])("made with %s", async (_, change, code) => {
+    expect(await codeOf(construct(change))).toBe(code);
+  });
+
+  it("of one class under another's methods, and made by hand", async () => {
+    const strange = addon as unknown as Record<string, new (...args: unknown[]) => unknown>;
+    expect(await codeOf(() => new strange.Fit!())).toBe("LENET5_INVALID_ARGUMENT");
+    expect(await codeOf(() => new strange.Fit!(model))).toBe("LENET5_INVALID_ARGUMENT");
+    expect(await codeOf(() => new strange.ScriptModule!({}))).toBe("LENET5_INVALID_ARGUMENT");
+    expect(() =>
+      model.predictSync.call(new addon.Cancellation() as never, pixels, 28, new Float32Array(10), undefined, false),
+    ).toThrow();
+    expect(await codeOf(() => model.setParameters(new Float32Array(3)))).toBe("LENET5_MODEL_MISMATCH");
+  });
+
+  it("of native memory in each other's place", async () => {
+    const prepared = addon.prepareCall([], [], []);
+    const { archive, weights } = await model.exportTorchScript({});
+    const tensor = { kind: "tensor" as const, data: new Float32Array(2), shape: [2], dtype: "float32" };
+    const handle = (await addon.createTensor(tensor, "cpu", (kept) => kept)) as object;
+    expect(await codeOf(() => addon.readTensor(prepared))).toBe("LENET5_INVALID_ARGUMENT");
+    expect(await codeOf(() => addon.disposeTensor(weights))).toBe("LENET5_INVALID_ARGUMENT");
+    expect(await codeOf(() => addon.dropCall(handle))).toBe("LENET5_INVALID_ARGUMENT");
+    expect(await codeOf(() => addon.verifyTorchScript(archive, handle))).toBe("LENET5_INVALID_ARGUMENT");
+    expect(await codeOf(() => addon.verifyTorchScript(archive, {}))).toBe("LENET5_INVALID_ARGUMENT");
+    expect(await addon.verifyTorchScript(archive, weights)).toBeLessThan(1e-4);
+    expect(await codeOf(() => addon.verifyTorchScript(archive.subarray(100), weights))).toBe("LENET5_MODEL_CORRUPT");
+    addon.dropCall(prepared);
+    addon.dropCall(prepared);
+    addon.disposeTensor(handle);
+    expect(await codeOf(() => addon.readTensor(handle))).toBe("LENET5_DISPOSED");
+  });
+
+  it.each([
+    ["longer than its data", { shape: [3] }, "LENET5_INVALID_SHAPE"],
+    ["with a negative size", { shape: [-2] }, "LENET5_INVALID_ARGUMENT"],
+    ["with sizes whose product runs over", { shape: [2 ** 32, 2 ** 32, 0] }, "LENET5_INVALID_SHAPE"],
+    ["without memory", { data: detached(new Float32Array(2)) }, "LENET5_INVALID_ARGUMENT"],
+    ["of an unknown dtype", { dtype: "float8" }, "LENET5_INVALID_DTYPE"],
+    ["whose data is no array", { data: "text" }, "LENET5_INVALID_DTYPE"],
+  ])("a tensor %s", async (_, change, code) => {
+    const tensor = { kind: "tensor" as const, data: new Float32Array(2), shape: [2], dtype: "float32", ...change };
+    expect(await codeOf(() => addon.prepareCall([tensor as never], [], []))).toBe(code);
+  });
+
+  it("a tensor whose shape takes its memory away", async () => {
+    const data = new Float32Array(2);
+    const shape = new Proxy([2], {});
+    const tensor = { kind: "tensor" as const, data, shape, dtype: "float32" };
+    expect(await codeOf(() => addon.prepareCall([tensor], [], []))).toBe("LENET5_INVALID_ARGUMENT");
+    const getter = Object.defineProperty({ ...tensor, shape: [2] }, "dtype", {
+      get: () => {
+        detached(data);
+        return "float32";
+      },
+    });
+    expect(await codeOf(() => addon.prepareCall([getter], [], []))).toBe("LENET5_INVALID_ARGUMENT");
+  });
+
+  it("names without values, and threads out of range", async () => {
+    expect(await codeOf(() => addon.prepareCall([], ["x"], []))).toBe("LENET5_INVALID_ARGUMENT");
+    expect(await codeOf(() => addon.prepareCall({} as never, [], []))).toBe("LENET5_INVALID_ARGUMENT");
+    expect(await codeOf(() => addon.setNumThreads(0))).toBe("LENET5_INVALID_ARGUMENT");
+    expect(await codeOf(() => addon.setNumThreads(1e9))).toBe("LENET5_INVALID_ARGUMENT");
+    expect(await codeOf(() => addon.ScriptModule.load(detached(new Uint8Array(8)), "cpu", "x"))).toBe(
+      "LENET5_INVALID_ARGUMENT",
+    );
+    expect(await codeOf(() => addon.readTorchScript([] as never, "x"))).toBe("LENET5_INVALID_DTYPE");
+  });
+});
