@@ -22,8 +22,15 @@ import { NATIVE_TESTS, vitest } from "./vitest.mjs";
 
 const MEMORY = "address,undefined";
 const OPTIONS = {
-  // Node never frees what it holds at exit, and libtorch's registries are meant to stay.
-  ASAN_OPTIONS: "detect_leaks=0:abort_on_error=1:strict_string_checks=1:detect_stack_use_after_return=1",
+  // detect_leaks: Node never frees what it holds at exit, and libtorch's registries are meant to stay.
+  // allocator_may_return_null: tests ask for tensors of terabytes, which have to end in an error and not in the process.
+  ASAN_OPTIONS: [
+    "detect_leaks=0",
+    "allocator_may_return_null=1",
+    "abort_on_error=1",
+    "strict_string_checks=1",
+    "detect_stack_use_after_return=1",
+  ].join(":"),
   UBSAN_OPTIONS: "print_stacktrace=1",
   TSAN_OPTIONS: "halt_on_error=1:second_deadlock_stack=1",
 };
