@@ -26,11 +26,38 @@ export { exportModelArchive, type ModelArchiveOptions } from "./export/model-arc
 export { exportOnnx } from "./export/onnx.js";
 export type { ModelSource } from "./formats/model-bytes.js";
 export { readSafetensors, type SafetensorsContents, safetensorsBytes } from "./formats/safetensors.js";
-export type { EpochEvent, FitEvent, FitOptions, LabelledImages, ProgressEvent } from "./lenet5/fit-options.js";
+export type {
+  AugmentationOptions,
+  EarlyStoppingOptions,
+  EpochEvent,
+  FitEvent,
+  FitOptions,
+  LabelledImages,
+  ProgressEvent,
+} from "./lenet5/fit-options.js";
+export type { ClassMetrics, Metrics } from "./lenet5/metrics.js";
 export type { DeviceOptions, LeNet5Options, LoadOptions, StateDictOptions } from "./lenet5/model-options.js";
 export type { ImageFileInput, ImageInput, PixelInput } from "./lenet5/pixels.js";
+export {
+  AUGMENTED_RECIPE,
+  type Augmentation,
+  DEFAULT_AUGMENTATION,
+  DEFAULT_RECIPE,
+  type Recipe,
+} from "./lenet5/recipe.js";
+export type {
+  CallOptions,
+  EvaluateOptions,
+  Evaluation,
+  Prediction,
+  PredictionWithTop,
+  PredictOptions,
+  PredictSyncOptions,
+} from "./lenet5/results.js";
 export type { StateDict } from "./lenet5/state-dict.js";
-export { type Evaluation, LeNet5, type Prediction } from "./lenet5.js";
+export type { TopClass } from "./lenet5/top-classes.js";
+export { type History, TrainingRun } from "./lenet5/training-run.js";
+export { LeNet5 } from "./lenet5.js";
 export { devices, getNumThreads, instructionSets, libtorchVersion, setNumThreads } from "./runtime.js";
 export { emitTypes } from "./script-module/emit-types.js";
 export { formatInspection } from "./script-module/format-inspection.js";

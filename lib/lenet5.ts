@@ -1,14 +1,16 @@
 // The model: LeNet-5 with its weights, its class names and its normalisation; trains, evaluates, predicts, saves.
 import { readFile } from "node:fs/promises";
+import { abortable, throwIfAborted } from "./abort.js";
 import type { Dataset, Normalization } from "./data/dataset.js";
 import { expected, expectedButGot, LeNet5Error } from "./errors.js";
 import { writeFileAtomically } from "./files.js";
 import type { ModelSource } from "./formats/model-bytes.js";
 import { brand, isFloat32Array } from "./is.js";
-import { type FitEvent, type FitOptions, fitRequest, imageSet, type LabelledImages } from "./lenet5/fit-options.js";
+import { cancellable, withProgress } from "./lenet5/cancellable.js";
+import { checkedLabels, type FitOptions, fitPlan, imageSet, type LabelledImages } from "./lenet5/fit-options.js";
 import { readModel } from "./lenet5/load.js";
 import { defaultClassNames, METADATA_NAME, MNIST_NORMALIZATION, writeMetadata } from "./lenet5/metadata.js";
-import { accuracyOf, confusionRows } from "./lenet5/metrics.js";
+import { metricsOf } from "./lenet5/metrics.js";
 import {
   type LeNet5Options,
   LOAD_OPTIONS,
@@ -19,39 +21,24 @@ import {
   snapshotOf,
 } from "./lenet5/model-options.js";
 import { decodeImages, type ImageInput, type PixelInput, type Pixels, takeImages, toPixels } from "./lenet5/pixels.js";
-import { PredictionBatcher } from "./lenet5/prediction-batcher.js";
+import { PredictionBatcher, type RawPrediction } from "./lenet5/prediction-batcher.js";
+import type {
+  CallOptions,
+  EvaluateOptions,
+  Evaluation,
+  Prediction,
+  PredictionWithTop,
+  PredictOptions,
+  PredictSyncOptions,
+} from "./lenet5/results.js";
 import { joinParameters, type StateDict, splitParameters } from "./lenet5/state-dict.js";
+import { topClasses } from "./lenet5/top-classes.js";
 import { train as runTraining, type Trainee } from "./lenet5/training.js";
+import { TrainingRun } from "./lenet5/training-run.js";
 import type { NativeLeNet5, NativeWeights } from "./native/types.js";
 import { native, nativeCall, nativeCallSync } from "./native.js";
-import { checkOptionNames, optionalSignal, readOptions, wholeNumber } from "./options.js";
+import { optionalFunction, optionalSignal, readOptions, wholeNumber } from "./options.js";
 import type { Tensor } from "./tensor.js";
-
-/** What `predict` gives. */
-export interface Prediction {
-  /** Index of the most probable class, one an image. */
-  labels: Int32Array;
-  /** count × numClasses, row-major; each row sums to 1. */
-  probabilities: Float32Array;
-  /** Number of images. */
-  count: number;
-  /** Number of classes. */
-  numClasses: number;
-  /** The model's class names: `classNames[labels[i]]` names image i. */
-  classNames: readonly string[];
-}
-
-/** What `evaluate` gives. */
-export interface Evaluation {
-  /** Mean negative log-likelihood. */
-  loss: number;
-  /** Share of right answers, 0..1. */
-  accuracy: number;
-  /** Number of images. */
-  count: number;
-  /** `confusion[actual][predicted]`: numbers of images. */
-  confusion: number[][];
-}
 
 /** Passed by the static makers instead of a seed. */
 const WEIGHTS = Symbol("weights");
@@ -169,28 +156,30 @@ export class LeNet5 {
   }
 
   /**
-   * Trains with Adam, off the event loop, and yields progress and epochs. Training begins with the first `next()`; it
-   * stops within one batch when `signal` is aborted or the loop is left, and the model keeps the weights of that moment.
-   * During training `predict` and `evaluate` answer with the weights of the last whole epoch.
+   * Trains with Adam, off the event loop. `await model.fit(data)` trains to the end and gives the history;
+   * `for await (const event of model.fit(data))` follows it, with progress and epochs, and stops it within one batch when
+   * the loop is left. A `signal` does that too. The model keeps the weights of that moment, with early stopping those of
+   * the best epoch. The training begins when it is awaited or iterated first, never before. During it `predict` and
+   * `evaluate` answer with the weights of the last whole epoch.
    *
-   * @param train - images and labels; copied once
-   * @throws at once: LENET5_UNKNOWN_OPTION, LENET5_INVALID_OPTION, LENET5_INVALID_SHAPE, LENET5_INVALID_DTYPE,
-   * LENET5_INVALID_LABELS, LENET5_COUNT_MISMATCH, LENET5_DATA_EMPTY, LENET5_DISPOSED; from the iterator: LENET5_MODEL_BUSY,
-   * LENET5_ABORTED, LENET5_CHECKPOINT_NOT_FOUND, LENET5_CHECKPOINT_CORRUPT, LENET5_CHECKPOINT_MISMATCH, LENET5_FILE_WRITE_FAILED
+   * @param train - images and labels; checked and copied before this returns, as is `validation`
+   * @throws at once: LENET5_UNKNOWN_OPTION, LENET5_INVALID_OPTION, LENET5_INVALID_ARGUMENT, LENET5_INVALID_SHAPE,
+   * LENET5_INVALID_DTYPE, LENET5_INVALID_LABELS, LENET5_COUNT_MISMATCH, LENET5_DATA_EMPTY, LENET5_DISPOSED; from the run:
+   * LENET5_MODEL_BUSY, LENET5_ABORTED, LENET5_DISPOSED, LENET5_CHECKPOINT_NOT_FOUND, LENET5_CHECKPOINT_CORRUPT,
+   * LENET5_CHECKPOINT_MISMATCH, LENET5_FILE_WRITE_FAILED, LENET5_FILE_BUSY
    */
-  fit(train: Dataset | LabelledImages, options: FitOptions = {}): AsyncGenerator<FitEvent, void, undefined> {
+  fit(train: Dataset | LabelledImages, options: FitOptions = {}): TrainingRun {
     this.#checkUsable();
-    const { signal, checkpointDirectory, resume } = options;
-    const request = fitRequest(train, options, this);
-    const classNames = train.classNames?.length === this.numClasses ? [...train.classNames] : undefined;
+    const plan = fitPlan(train, options, this);
+    const names: unknown = train.classNames;
+    const classNames =
+      Array.isArray(names) && names.length === this.numClasses && names.every((name) => typeof name === "string")
+        ? (Array.from(names) as string[])
+        : undefined;
     // The data is copied here, before anybody else's code runs.
-    const fit = nativeCallSync(() => this.#native.prepareFit(request));
-    return runTraining(this.#trainee(classNames), fit, {
-      request,
-      ...(signal && { signal }),
-      ...(checkpointDirectory && { checkpointDirectory }),
-      ...(resume && { resume }),
-    });
+    const fit = nativeCallSync(() => this.#native.prepareFit(plan.request));
+    const events = runTraining(this.#trainee(classNames), fit, plan);
+    return new TrainingRun(events, () => fit.stop(), plan.request.progressSeconds === 0);
   }
 
   /** What a training sees of this model. */
@@ -200,6 +189,9 @@ export class LeNet5 {
       numClasses: this.numClasses,
       engine: this.engine,
       device: this.device,
+      get classNames() {
+        return model.classNames;
+      },
       get normalization() {
         return model.#normalization;
       },
@@ -220,75 +212,90 @@ export class LeNet5 {
   }
 
   /**
-   * Loss, accuracy and confusion matrix over a labelled set.
+   * Loss, accuracy, confusion matrix, and precision, recall and F1 of each class, over a labelled set.
    *
-   * @param options - `batchSize`: images a pass of the libtorch engine (default 1,000)
-   * @throws LENET5_DISPOSED, LENET5_INVALID_SHAPE, LENET5_INVALID_LABELS, LENET5_COUNT_MISMATCH, LENET5_DATA_EMPTY
+   * @param data - copied before the call returns
+   * @throws LENET5_DISPOSED, LENET5_UNKNOWN_OPTION, LENET5_INVALID_OPTION, LENET5_INVALID_ARGUMENT, LENET5_INVALID_SHAPE,
+   * LENET5_INVALID_DTYPE, LENET5_INVALID_LABELS, LENET5_COUNT_MISMATCH, LENET5_DATA_EMPTY, LENET5_ABORTED; and what
+   * `onProgress` throws
    */
-  async evaluate(data: Dataset | LabelledImages, options: { batchSize?: number } = {}): Promise<Evaluation> {
+  async evaluate(data: Dataset | LabelledImages, options: EvaluateOptions = {}): Promise<Evaluation> {
     this.#checkUsable();
-    checkOptionNames(options, ["batchSize"], "evaluate");
-    const batchSize = wholeNumber(options.batchSize ?? 1000, "batchSize", 1, 1_000_000);
+    const { batchSize = 1000, onProgress, signal } = readOptions(options, EVALUATE_OPTIONS, "evaluate");
+    wholeNumber(batchSize, "batchSize", 1, 1_000_000);
+    optionalFunction(onProgress, "onProgress");
+    optionalSignal(signal);
     const set = imageSet(data, this.numClasses, "data");
-    const { loss, confusion } = await nativeCall(() => this.#native.evaluate(set, batchSize));
-    return {
-      loss,
-      accuracy: accuracyOf(confusion, this.numClasses),
-      count: set.labels.length,
-      confusion: confusionRows(confusion, this.numClasses),
-    };
+    const total = set.labels.length;
+    const { classNames } = this;
+    const { loss, confusion } = await withProgress(onProgress, total, signal, (tell, together) =>
+      cancellable(together, (cancellation) => this.#native.evaluate(set, batchSize, cancellation, tell)),
+    );
+    return { loss, ...metricsOf(confusion, classNames) };
   }
 
   /**
-   * Class probabilities of images: raw pixels or image files (see {@link ImageInput}). Concurrent calls share batches.
+   * Class probabilities of images: raw pixels or image files (see {@link ImageInput}), copied before the call returns.
+   * Concurrent calls share batches.
    *
-   * @throws LENET5_INVALID_SHAPE, LENET5_INVALID_DTYPE, LENET5_INVALID_PIXELS, LENET5_IMAGE_UNREADABLE, LENET5_DISPOSED
+   * @throws LENET5_INVALID_ARGUMENT, LENET5_INVALID_SHAPE, LENET5_INVALID_DTYPE, LENET5_INVALID_PIXELS,
+   * LENET5_DATA_NOT_FOUND, LENET5_IMAGE_UNREADABLE, LENET5_UNKNOWN_OPTION, LENET5_INVALID_OPTION, LENET5_ABORTED,
+   * LENET5_DISPOSED
    */
-  async predict(images: ImageInput): Promise<Prediction> {
+  predict(images: ImageInput, options: PredictOptions & { topK: number }): Promise<PredictionWithTop>;
+  predict(images: ImageInput, options?: PredictOptions): Promise<Prediction>;
+  async predict(images: ImageInput, options: PredictOptions = {}): Promise<Prediction> {
     this.#checkUsable();
-    const taken = takeImages(images);
-    // No await before the batcher copies pixels: the caller may write into them as soon as this call returns.
-    const pixels = Array.isArray(taken) ? await decodeImages(taken, undefined) : taken;
-    this.#checkUsable();
-    if (pixels.count === 0) return this.#prediction(new Float32Array(0), new Int32Array(0));
-    const { output, labels } = await nativeCall(() => this.#batcher.predict(pixels, false));
-    return this.#prediction(output, labels);
+    const { topK, signal } = readOptions(options, ["topK", "signal"], "predict");
+    checkTopK(topK);
+    const { output, labels } = await this.#predictions(images, false, optionalSignal(signal));
+    return this.#prediction(output, labels, topK);
   }
 
   /**
    * The synchronous twin of `predict`, for raw pixels: one crossing into native code, nothing allocated there.
-   *
-   * @param options - `output`: receives the probabilities, at least count × numClasses long; then nothing of that size
-   * is allocated at all
+   * @throws as `predict`
    */
-  predictSync(images: PixelInput, options: { output?: Float32Array } = {}): Prediction {
+  predictSync(images: PixelInput, options: PredictSyncOptions & { topK: number }): PredictionWithTop;
+  predictSync(images: PixelInput, options?: PredictSyncOptions): Prediction;
+  predictSync(images: PixelInput, options?: PredictSyncOptions): Prediction {
     this.#checkUsable();
-    const { output } = readOptions(options, ["output"], "predictSync");
+    const { output, topK } = readOptions(options, ["output", "topK"], "predictSync");
+    checkTopK(topK);
     const pixels = toPixels(images);
     const labels = new Int32Array(pixels.count);
     const probabilities = this.#runSync(pixels, output, labels, false);
-    return this.#prediction(probabilities, labels);
+    return this.#prediction(probabilities, labels, topK);
   }
 
-  /** Log-probabilities `[N, numClasses]`, as the exported module's `forward` returns them. Throws as `predict` does. */
-  async forward(images: ImageInput): Promise<Tensor<"float32">> {
+  /**
+   * Log-probabilities `[N, numClasses]`, as the exported module's `forward` returns them.
+   * @throws as `predict`
+   */
+  async forward(images: ImageInput, options: CallOptions = {}): Promise<Tensor<"float32">> {
     this.#checkUsable();
-    const taken = takeImages(images);
-    const pixels = Array.isArray(taken) ? await decodeImages(taken, undefined) : taken;
-    this.#checkUsable();
-    const shape = [pixels.count, this.numClasses];
-    if (pixels.count === 0) return { data: new Float32Array(0), shape, dtype: "float32" };
-    const { output } = await nativeCall(() => this.#batcher.predict(pixels, true));
-    return { data: output, shape, dtype: "float32" };
+    const { signal } = readOptions(options, ["signal"], "forward");
+    const { output, labels } = await this.#predictions(images, true, optionalSignal(signal));
+    return { data: output, shape: [labels.length, this.numClasses], dtype: "float32" };
   }
 
   /** The synchronous twin of `forward`, for raw pixels; `output` as in `predictSync`. */
-  forwardSync(images: PixelInput, options: { output?: Float32Array } = {}): Tensor<"float32"> {
+  forwardSync(images: PixelInput, options?: { output?: Float32Array }): Tensor<"float32"> {
     this.#checkUsable();
     const { output } = readOptions(options, ["output"], "forwardSync");
     const pixels = toPixels(images);
     const data = this.#runSync(pixels, output, undefined, true);
     return { data, shape: [pixels.count, this.numClasses], dtype: "float32" };
+  }
+
+  async #predictions(images: ImageInput, log: boolean, signal: AbortSignal | undefined): Promise<RawPrediction> {
+    throwIfAborted(signal);
+    const taken = takeImages(images);
+    // No await before the batcher copies pixels: the caller may write into them as soon as this call returns.
+    const pixels = Array.isArray(taken) ? await decodeImages(taken, signal) : taken;
+    this.#checkUsable();
+    if (pixels.count === 0) return { output: new Float32Array(0), labels: new Int32Array(0) };
+    return cancellable(signal, (cancellation) => this.#batcher.predict(pixels, log, cancellation));
   }
 
   #runSync(
@@ -306,27 +313,28 @@ export class LeNet5 {
     return output.length === length ? output : output.subarray(0, length);
   }
 
-  #prediction(probabilities: Float32Array, labels: Int32Array): Prediction {
-    return { labels, probabilities, count: labels.length, numClasses: this.numClasses, classNames: this.classNames };
+  #prediction(probabilities: Float32Array, labels: Int32Array, topK: number | undefined): Prediction {
+    const { numClasses, classNames } = this;
+    const prediction = { labels, probabilities, count: labels.length, numClasses, classNames };
+    return topK === undefined ? prediction : { ...prediction, top: topClasses(probabilities, classNames, topK) };
   }
 
   /**
    * The mean loss of a labelled batch and its gradient by each parameter; the weights stay as they are.
-   * @throws as `predict`, and LENET5_INVALID_LABELS, LENET5_COUNT_MISMATCH
+   * @throws as `predict`, and LENET5_INVALID_LABELS, LENET5_COUNT_MISMATCH, LENET5_DATA_EMPTY
    */
   async gradients(
     images: PixelInput,
     labels: Int32Array | Uint8Array,
+    options: CallOptions = {},
   ): Promise<{ loss: number; gradients: StateDict }> {
     this.#checkUsable();
+    const { signal } = readOptions(options, ["signal"], "gradients");
+    throwIfAborted(optionalSignal(signal));
     const pixels = toPixels(images);
-    const checked = imageSet(
-      { images: new Uint8Array(pixels.count * pixels.size ** 2), labels, height: pixels.size },
-      this.numClasses,
-      "images",
-    );
-    const { loss, gradients } = await nativeCall(() =>
-      this.#native.gradients(pixels.data, pixels.size, checked.labels),
+    const checked = checkedLabels(labels, pixels.count, this.numClasses, "labels");
+    const { loss, gradients } = await cancellable(signal, () =>
+      this.#native.gradients(pixels.data, pixels.size, checked),
     );
     return { loss, gradients: splitParameters(gradients, this.numClasses) };
   }
@@ -349,11 +357,16 @@ export class LeNet5 {
     nativeCallSync(() => this.#native.setParameters(flat));
   }
 
-  /** The TorchScript archive as bytes, verified as `save` verifies it. @throws LENET5_EXPORT_UNVERIFIED, LENET5_DISPOSED */
-  async toTorchScript(): Promise<Uint8Array> {
+  /**
+   * The TorchScript archive as bytes, verified as `save` verifies it; of the weights of the moment of the call.
+   * @throws LENET5_EXPORT_UNVERIFIED, LENET5_ABORTED, LENET5_DISPOSED
+   */
+  async toTorchScript(options: CallOptions = {}): Promise<Uint8Array> {
     this.#checkUsable();
-    const { archive, weights } = await this.#export();
-    await verify(archive, weights);
+    const { signal } = readOptions(options, ["signal"], "toTorchScript");
+    throwIfAborted(optionalSignal(signal));
+    const { archive, weights } = await abortable(this.#export(), signal);
+    await abortable(verify(archive, weights), signal);
     return archive;
   }
 
@@ -361,15 +374,23 @@ export class LeNet5 {
    * Writes the model as TorchScript that `torch.jit.load` reads in Python, C++ and TorchServe: float32 pixels 0..1
    * `[N, 1, 28, 28]` in, log-probabilities `[N, numClasses]` out; the weights are those of the moment of the call. The
    * file is read back and its answers compared with theirs before it takes its place; a previous file stays intact until
-   * then.
+   * then, and when the call is aborted.
    *
-   * @throws LENET5_FILE_WRITE_FAILED, LENET5_FILE_BUSY, LENET5_EXPORT_UNVERIFIED, LENET5_DISPOSED
+   * @throws LENET5_INVALID_ARGUMENT, LENET5_FILE_WRITE_FAILED, LENET5_FILE_BUSY, LENET5_EXPORT_UNVERIFIED, LENET5_ABORTED,
+   * LENET5_DISPOSED
    */
-  async save(path: string): Promise<void> {
+  async save(path: string, options: CallOptions = {}): Promise<void> {
     this.#checkUsable();
     if (typeof path !== "string" || path === "") throw expected("INVALID_ARGUMENT", "a file's path", "save", path);
-    const { archive, weights } = await this.#export();
-    await writeFileAtomically(path, archive, { verify: async (written) => verify(await readFile(written), weights) });
+    const { signal } = readOptions(options, ["signal"], "save");
+    throwIfAborted(optionalSignal(signal));
+    const { archive, weights } = await abortable(this.#export(), signal);
+    await writeFileAtomically(path, archive, {
+      verify: async (written) => {
+        await verify(await readFile(written), weights);
+        throwIfAborted(signal);
+      },
+    });
   }
 
   #export(): Promise<{ archive: Uint8Array; weights: NativeWeights }> {
@@ -391,6 +412,12 @@ export class LeNet5 {
   #checkUsable(): void {
     if (this.#disposed) throw expectedButGot("DISPOSED", "a live model", "the call", "one that was disposed of");
   }
+}
+
+const EVALUATE_OPTIONS = ["batchSize", "onProgress", "signal"] as const;
+
+function checkTopK(topK: unknown): void {
+  if (topK !== undefined) wholeNumber(topK, "topK", 1);
 }
 
 /** Compares a written archive with the weights it was made of, whatever has become of the model meanwhile. */

@@ -44,6 +44,8 @@ export interface RunOptions {
 export interface TensorsOptions {
   /** As handles of the module's own tensors instead of copies. @defaultValue false */
   keep?: boolean;
+  /** Takes the call back while it waits for its turn. */
+  signal?: AbortSignal;
 }
 
 /** Options of {@link ScriptModule.warmUp}. */
@@ -197,10 +199,16 @@ export class ScriptModule {
     return this.#extraFiles;
   }
 
-  /** Moves the module when its running calls are done. @throws LENET5_DEVICE_UNAVAILABLE */
-  async to(device: string): Promise<this> {
+  /**
+   * Moves the module when its running calls are done.
+   * @param options - `signal`: takes the call back while it waits for its turn
+   * @throws LENET5_DEVICE_UNAVAILABLE, LENET5_QUEUE_FULL, LENET5_ABORTED, LENET5_DISPOSED
+   */
+  async to(device: string, options: { signal?: AbortSignal } = {}): Promise<this> {
     const name = deviceName(device);
-    const inspection = await this.#queue.run(() => nativeCall(() => this.#native.to(name)));
+    const { signal } = readOptions(options, ["signal"], "to");
+    optionalSignal(signal);
+    const inspection = await this.#queue.run(() => nativeCall(() => this.#native.to(name)), { signal });
     this.#inspection = this.#described(inspection);
     return this;
   }
@@ -260,9 +268,10 @@ export class ScriptModule {
   }
 
   async #tensors(which: "parameters" | "buffers", options: TensorsOptions): Promise<unknown> {
-    const { keep = false } = readOptions(options, ["keep"], which);
+    const { keep = false, signal } = readOptions(options, ["keep", "signal"], which);
     trueOrFalse(keep, "keep");
-    return this.#queue.run(() => nativeCall(() => this.#native.tensors(which, keep, wrapTensor)));
+    optionalSignal(signal);
+    return this.#queue.run(() => nativeCall(() => this.#native.tensors(which, keep, wrapTensor)), { signal });
   }
 
   /** Checks the arguments and copies them into native memory. */

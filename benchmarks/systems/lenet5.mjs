@@ -46,6 +46,7 @@ serve({
         epochs: 100,
         batchSize: batch,
         learningRate: 1e-3,
+        schedule: "constant",
         progressInterval: 0.02,
         signal: controller.signal,
       })) {

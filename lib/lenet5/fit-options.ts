@@ -1,9 +1,11 @@
 // The options of `fit`: their defaults, their checks, and the request that goes to the native trainer.
 import { checkLabels, type Dataset } from "../data/dataset.js";
 import { expected, expectedButGot } from "../errors.js";
-import { isAbortSignal, isInt32Array, isUint8Array } from "../is.js";
+import { isFloat32Array, isInt32Array, isObject, isUint8Array } from "../is.js";
 import type { NativeFitRequest, NativeImageSet } from "../native/types.js";
-import { checkOptionNames, finiteNumber, oneOf, wholeNumber } from "../options.js";
+import { finiteNumber, oneOf, optionalSignal, readOptions, trueOrFalse, wholeNumber } from "../options.js";
+import type { Metrics } from "./metrics.js";
+import { AUGMENTED_RECIPE, type Augmentation, DEFAULT_AUGMENTATION, DEFAULT_RECIPE } from "./recipe.js";
 
 /** What `fit` trains on: a {@link Dataset}, or images and labels of one's own. */
 export interface LabelledImages {
@@ -17,13 +19,32 @@ export interface LabelledImages {
   readonly classNames?: readonly string[];
 }
 
-/** Options of `fit`. */
+/** Strengths of the distortions of the training images, as `fit` takes them: kinds that are left out are off. */
+export interface AugmentationOptions extends Partial<Omit<Augmentation, "elastic">> {
+  /** Elastic distortion; `sigma` is 4 pixels where it is left out. */
+  elastic?: { alpha: number; sigma?: number };
+}
+
+/** When `fit` ends before its last epoch. */
+export interface EarlyStoppingOptions {
+  /** What of the validation counts: a lower `loss` or a higher `accuracy`. @defaultValue "loss" */
+  metric?: "loss" | "accuracy";
+  /** Epochs without a better figure after which the training ends. @defaultValue 3 */
+  patience?: number;
+  /** By how much a figure must be better to count as better. @defaultValue 0 */
+  minDelta?: number;
+}
+
+/**
+ * Options of `fit`. The defaults are one recipe, the command line's too: three epochs that reach 99 % on MNIST; with
+ * `augmentation` those of the augmented recipe, which has more epochs.
+ */
 export interface FitOptions {
-  /** Passes over the training set. @defaultValue 1 */
+  /** Passes over the training set. @defaultValue 3; with augmentation 30 */
   epochs?: number;
   /** Images a step. @defaultValue 64 */
   batchSize?: number;
-  /** Adam's learning rate; with `one-cycle` its peak. @defaultValue 0.01 */
+  /** Adam's learning rate; with `one-cycle` its peak. @defaultValue 0.005 */
   learningRate?: number;
   /** Adam's decay rates of the first and second moment. @defaultValue [0.9, 0.999] */
   betas?: readonly [number, number];
@@ -33,14 +54,29 @@ export interface FitOptions {
   weightDecay?: number;
   /**
    * `one-cycle` is PyTorch's `OneCycleLR` with its defaults and no momentum cycling: warm-up over 30 % of the steps from
-   * a 25th of the learning rate, then cosine annealing to a 250,000th. @defaultValue "constant"
+   * a 25th of the learning rate, then cosine annealing to a 250,000th. `constant` leaves it alone. @defaultValue "one-cycle"
    */
   schedule?: "constant" | "one-cycle";
-  /** Seed of the shuffling. @defaultValue the model's seed */
+  /** Seed of the shuffling and of the distortions. @defaultValue the model's seed */
   seed?: number;
+  /**
+   * Distorts each training image anew in every epoch, reproducibly from the seed: `true` for the strengths of
+   * `DEFAULT_AUGMENTATION`, or strengths of one's own. @defaultValue false
+   */
+  augmentation?: boolean | AugmentationOptions;
+  /**
+   * Weight of each class in the loss, as `torch.nn.NLLLoss(weight)` has it. `balanced` weighs each class by the number of
+   * images divided by the number of classes and of its own images. @defaultValue all alike
+   */
+  classWeights?: "balanced" | readonly number[] | Float32Array;
   /** Evaluated after each epoch. */
   validation?: Dataset | LabelledImages;
-  /** Stops the training within one batch; the iterator then throws `LENET5_ABORTED`. */
+  /**
+   * Ends the training when `validation` no longer gets better; the model then has the weights of the best epoch, also
+   * where the training came to its last epoch. @defaultValue none
+   */
+  earlyStopping?: EarlyStoppingOptions;
+  /** Stops the training within one batch; the run then throws `LENET5_ABORTED`. */
   signal?: AbortSignal;
   /** Folder that receives `checkpoint.safetensors` after each epoch. */
   checkpointDirectory?: string;
@@ -86,8 +122,8 @@ export interface EpochEvent {
   imagesPerSecond: number;
   /** Learning rate of the epoch's last step. */
   learningRate: number;
-  /** Loss and accuracy (0..1) on `validation`. */
-  validation?: { loss: number; accuracy: number };
+  /** Loss, accuracy and macro averages of precision, recall and F1 on `validation`. */
+  validation?: Metrics;
   /** The checkpoint just written. */
   checkpoint?: string;
 }
@@ -104,43 +140,45 @@ const FIT_OPTIONS = [
   "weightDecay",
   "schedule",
   "seed",
+  "augmentation",
+  "classWeights",
   "validation",
+  "earlyStopping",
   "signal",
   "checkpointDirectory",
   "resume",
   "progressInterval",
-] as const;
+] as const satisfies readonly (keyof FitOptions)[];
 
-/** Checks `fit`'s arguments. @throws LENET5_UNKNOWN_OPTION, LENET5_INVALID_OPTION and the errors of {@link imageSet} */
-export function fitRequest(
-  train: LabelledImages,
-  options: FitOptions,
+/** What `fit` is to do: the native trainer's part of it, and what is left to the run. */
+export interface FitPlan {
+  request: NativeFitRequest;
+  signal: AbortSignal | undefined;
+  checkpointDirectory: string | undefined;
+  resume: boolean;
+}
+
+/**
+ * Reads and checks `fit`'s arguments. Images and labels are not copied.
+ * @throws LENET5_UNKNOWN_OPTION, LENET5_INVALID_OPTION and the errors of {@link imageSet}
+ */
+export function fitPlan(
+  train: unknown,
+  options: FitOptions | undefined,
   model: { numClasses: number; seed: number },
-): NativeFitRequest {
-  checkOptionNames(options, FIT_OPTIONS, "fit");
-
-  const {
-    epochs = 1,
-    batchSize = 64,
-    learningRate = 0.01,
-    betas = [0.9, 0.999],
-    epsilon = 1e-8,
-    weightDecay = 0,
-    schedule = "constant",
-    seed = model.seed,
-    validation,
-    signal,
-    checkpointDirectory,
-    resume = false,
-    progressInterval = 0.1,
-  } = options;
+): FitPlan {
+  const given = readOptions(options, FIT_OPTIONS, "fit");
+  const { validation, signal, checkpointDirectory, resume = false, progressInterval = 0.1, seed = model.seed } = given;
+  const augmentation = augmentationOf(given.augmentation);
+  const recipe = augmentation === undefined ? DEFAULT_RECIPE : AUGMENTED_RECIPE;
+  const { epochs, batchSize, learningRate, betas, epsilon, weightDecay, schedule } = { ...recipe, ...given };
 
   const trainSet = imageSet(train, model.numClasses, "train");
   wholeNumber(epochs, "epochs", 1, 1_000_000);
   wholeNumber(batchSize, "batchSize", 1, 1_000_000);
   finiteNumber(learningRate, "learningRate", "above 0", (value) => value > 0);
   if (!Array.isArray(betas) || betas.length !== 2) throw expected("INVALID_OPTION", "two numbers", "betas", betas);
-  const [beta1, beta2] = betas.map((beta, i) =>
+  const [beta1, beta2] = Array.from(betas, (beta, i) =>
     finiteNumber(beta, `betas[${i}]`, "in 0 ≤ beta < 1", (b) => b >= 0 && b < 1),
   );
   finiteNumber(epsilon, "epsilon", "above 0", (value) => value > 0);
@@ -148,22 +186,19 @@ export function fitRequest(
   oneOf(schedule, "schedule", ["constant", "one-cycle"]);
   wholeNumber(seed, "seed", 0);
   finiteNumber(progressInterval, "progressInterval", "of at least 0", (value) => value >= 0);
-  if (signal !== undefined && !isAbortSignal(signal))
-    throw expected("INVALID_OPTION", "an AbortSignal", "signal", signal);
-  if (typeof resume !== "boolean") throw expected("INVALID_OPTION", "true or false", "resume", resume);
+  optionalSignal(signal);
+  trueOrFalse(resume, "resume");
   if (checkpointDirectory !== undefined && (typeof checkpointDirectory !== "string" || checkpointDirectory === "")) {
     throw expected("INVALID_OPTION", "a folder's path", "checkpointDirectory", checkpointDirectory);
   }
   if (resume && checkpointDirectory === undefined) {
-    throw expected(
-      "INVALID_OPTION",
-      "a folder's path (because resume is true)",
-      "checkpointDirectory",
-      checkpointDirectory,
-    );
+    const wanted = "a folder's path (because resume is true)";
+    throw expected("INVALID_OPTION", wanted, "checkpointDirectory", checkpointDirectory);
   }
+  const classWeights = classWeightsOf(given.classWeights, trainSet.labels, model.numClasses);
+  const earlyStopping = earlyStoppingOf(given.earlyStopping, validation);
 
-  return {
+  const request: NativeFitRequest = {
     train: trainSet,
     ...(validation === undefined ? {} : { validation: imageSet(validation, model.numClasses, "validation") }),
     epochs,
@@ -177,20 +212,83 @@ export function fitRequest(
     seed,
     progressSeconds: progressInterval,
     snapshots: checkpointDirectory !== undefined,
+    ...(augmentation === undefined ? {} : { augmentation }),
+    ...(classWeights === undefined ? {} : { classWeights }),
+    ...(earlyStopping === undefined ? {} : { earlyStopping }),
   };
+  return { request, signal, checkpointDirectory, resume };
+}
+
+/** Largest strengths: beyond them nothing is left of a digit. */
+const LARGEST = { shift: 32, rotation: 180, scale: 0.9, shear: 60 } as const;
+
+function augmentationOf(value: unknown): NativeFitRequest["augmentation"] {
+  if (value === undefined || value === false) return undefined;
+  const { elastic, ...rest } = value === true ? DEFAULT_AUGMENTATION : strengthsOf(value);
+  const strengths = { shift: 0, rotation: 0, scale: 0, shear: 0, ...rest };
+  for (const name of ["shift", "rotation", "scale", "shear"] as const) {
+    const range = `from 0 to ${LARGEST[name]}`;
+    finiteNumber(strengths[name], `augmentation.${name}`, range, (x) => x >= 0 && x <= LARGEST[name]);
+  }
+  if (elastic === undefined) return { ...strengths, elasticAlpha: 0, elasticSigma: DEFAULT_SIGMA };
+  const { alpha, sigma = DEFAULT_SIGMA } = readOptions(elastic, ["alpha", "sigma"], "augmentation.elastic");
+  finiteNumber(alpha, "augmentation.elastic.alpha", "from 0 to 1000", (x) => x >= 0 && x <= 1000);
+  finiteNumber(sigma, "augmentation.elastic.sigma", "from 1 to 32", (x) => x >= 1 && x <= 32);
+  return { ...strengths, elasticAlpha: alpha, elasticSigma: sigma };
+}
+
+const DEFAULT_SIGMA = DEFAULT_AUGMENTATION.elastic.sigma;
+
+function strengthsOf(value: unknown): AugmentationOptions {
+  if (!isObject(value)) throw expected("INVALID_OPTION", "true, false or strengths", "augmentation", value);
+  const names = ["shift", "rotation", "scale", "shear", "elastic"] as const;
+  return readOptions(value as AugmentationOptions, names, "augmentation");
+}
+
+function classWeightsOf(value: unknown, labels: Int32Array, numClasses: number): Float32Array | undefined {
+  if (value === undefined) return undefined;
+  if (value === "balanced") return balancedWeights(labels, numClasses);
+  if (!(Array.isArray(value) || isFloat32Array(value)) || value.length !== numClasses) {
+    throw expected("INVALID_OPTION", `"balanced" or ${numClasses} numbers, one a class,`, "classWeights", value);
+  }
+  const weights = Array.from(value as ArrayLike<unknown>, (weight, i) =>
+    finiteNumber(weight, `classWeights[${i}]`, "of at least 0", (x) => x >= 0 && Number.isFinite(Math.fround(x))),
+  );
+  if (!weights.some((weight) => weight > 0)) {
+    throw expectedButGot("INVALID_OPTION", "at least one number above 0", "classWeights", "none");
+  }
+  return Float32Array.from(weights);
+}
+
+/** scikit-learn's "balanced": images ÷ (classes × images of the class); a class without images has nothing to weigh. */
+function balancedWeights(labels: Int32Array, numClasses: number): Float32Array {
+  const counts = new Float64Array(numClasses);
+  for (const label of labels) counts[label]!++;
+  return Float32Array.from(counts, (count) => (count === 0 ? 0 : labels.length / (numClasses * count)));
+}
+
+function earlyStoppingOf(value: unknown, validation: unknown): NativeFitRequest["earlyStopping"] {
+  if (value === undefined) return undefined;
+  if (!isObject(value)) throw expected("INVALID_OPTION", "an object of options", "earlyStopping", value);
+  const read = readOptions(value as EarlyStoppingOptions, ["metric", "patience", "minDelta"], "earlyStopping");
+  const { metric = "loss", patience = 3, minDelta = 0 } = read;
+  oneOf(metric, "earlyStopping.metric", ["loss", "accuracy"]);
+  wholeNumber(patience, "earlyStopping.patience", 1, 1_000_000);
+  finiteNumber(minDelta, "earlyStopping.minDelta", "of at least 0", (x) => x >= 0);
+  if (validation === undefined) {
+    throw expectedButGot("INVALID_OPTION", "a validation set (because of earlyStopping)", "validation", "none");
+  }
+  return { metric, patience, minDelta };
 }
 
 /**
  * Checks a labelled set against itself and the model.
  * @throws LENET5_INVALID_ARGUMENT, LENET5_INVALID_SHAPE, LENET5_DATA_EMPTY, LENET5_COUNT_MISMATCH, LENET5_INVALID_LABELS
  */
-export function imageSet(data: LabelledImages, numClasses: number, where: string): NativeImageSet {
-  if (typeof data !== "object" || data === null) throw expected("INVALID_ARGUMENT", "images and labels", where, data);
-  const { images, labels, height = 28 } = data;
+export function imageSet(data: unknown, numClasses: number, where: string): NativeImageSet {
+  if (!isObject(data)) throw expected("INVALID_ARGUMENT", "images and labels", where, data);
+  const { images, labels, height = 28 } = data as Partial<LabelledImages>;
   if (!isUint8Array(images)) throw expected("INVALID_DTYPE", "a Uint8Array", `${where}.images`, images);
-  if (!isInt32Array(labels) && !isUint8Array(labels)) {
-    throw expected("INVALID_DTYPE", "an Int32Array or a Uint8Array", `${where}.labels`, labels);
-  }
   if (height !== 28 && height !== 32) throw expected("INVALID_SHAPE", "28 or 32", `${where}.height`, height);
   if (images.length === 0) throw expectedButGot("DATA_EMPTY", "at least one image", where, "none");
   if (images.length % (height * height) !== 0) {
@@ -202,14 +300,17 @@ export function imageSet(data: LabelledImages, numClasses: number, where: string
     );
   }
   const count = images.length / (height * height);
-  if (labels.length !== count) {
-    throw expectedButGot(
-      "COUNT_MISMATCH",
-      `${count} labels, one an image,`,
-      `${where}.labels`,
-      `${labels.length} labels`,
-    );
+  return { images, labels: checkedLabels(labels, count, numClasses, `${where}.labels`), size: height };
+}
+
+/** Labels of so many images, as the addon takes them. @throws LENET5_INVALID_DTYPE, LENET5_COUNT_MISMATCH, LENET5_INVALID_LABELS */
+export function checkedLabels(labels: unknown, count: number, numClasses: number, where: string): Int32Array {
+  if (!isInt32Array(labels) && !isUint8Array(labels)) {
+    throw expected("INVALID_DTYPE", "an Int32Array or a Uint8Array", where, labels);
   }
-  checkLabels(labels, numClasses, `${where}.labels`);
-  return { images, labels: isInt32Array(labels) ? labels : Int32Array.from(labels), size: height };
+  if (labels.length !== count) {
+    throw expectedButGot("COUNT_MISMATCH", `${count} labels, one an image,`, where, `${labels.length} labels`);
+  }
+  checkLabels(labels, numClasses, where);
+  return isInt32Array(labels) ? labels : Int32Array.from(labels);
 }

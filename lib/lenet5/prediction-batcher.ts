@@ -5,7 +5,7 @@
 // call takes all of them that have the same element type and size. What waits is a copy: the caller's array is the
 // caller's again when `predict` returns.
 import { isFloat32Array } from "../is.js";
-import type { NativeLeNet5 } from "../native/types.js";
+import type { NativeCancellation, NativeLeNet5 } from "../native/types.js";
 import type { Pixels } from "./pixels.js";
 
 /** What one prediction gets back. */
@@ -42,9 +42,13 @@ export class PredictionBatcher {
     this.#numClasses = numClasses;
   }
 
-  /** Predicts `pixels`, together with whatever else waits. Errors are the addon's own: the caller converts them, with its stack. */
-  predict({ data, size, count }: Pixels, log: boolean): Promise<RawPrediction> {
-    if (count >= LARGE && this.#running === 0 && !this.#scheduled) return this.#atOnce(data, size, log);
+  /**
+   * Predicts `pixels`, together with whatever else waits; a call that shares its batch is not cancelled. Errors are the
+   * addon's own: the caller converts them, with its stack.
+   */
+  predict({ data, size, count }: Pixels, log: boolean, cancellation?: NativeCancellation): Promise<RawPrediction> {
+    const alone = count >= LARGE && this.#running === 0 && !this.#scheduled;
+    if (alone) return this.#atOnce(data, size, log, cancellation);
     const copy = isFloat32Array(data) ? new Float32Array(data) : new Uint8Array(data);
     return new Promise((resolve, reject) => {
       this.#waiting.push({ pixels: { data: copy, size, count }, log, resolve, reject });
@@ -59,10 +63,15 @@ export class PredictionBatcher {
   }
 
   /** Calls the addon before it returns. */
-  async #atOnce(data: Pixels["data"], size: number, log: boolean): Promise<RawPrediction> {
+  async #atOnce(
+    data: Pixels["data"],
+    size: number,
+    log: boolean,
+    cancellation: NativeCancellation | undefined,
+  ): Promise<RawPrediction> {
     this.#running += 1;
     try {
-      return await this.#native.predict([data], size, log);
+      return await this.#native.predict([data], size, log, cancellation);
     } finally {
       this.#running -= 1;
       if (this.#waiting.length > 0) void this.#flush();

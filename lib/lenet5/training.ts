@@ -5,19 +5,29 @@
 // checkpoints of all epochs that have ended on disk. Resolution: one generator whose `finally` they all pass through.
 import { onAbort, throwIfAborted } from "../abort.js";
 import { type Normalization, normalizationOfHistogram } from "../data/dataset.js";
-import type { NativeFit, NativeFitEvent, NativeFitRequest, NativeFitResult, NativeSurvey } from "../native/types.js";
+import type {
+  NativeEvaluation,
+  NativeFit,
+  NativeFitEvent,
+  NativeFitRequest,
+  NativeFitResult,
+  NativeSurvey,
+} from "../native/types.js";
 import { nativeCall, nativeCallSync } from "../native.js";
 import { type RunSettings, readCheckpoint, runSettings, writeCheckpoint } from "./checkpoint.js";
 import { EventQueue } from "./event-queue.js";
 import { haltAtExit, needNotHaltAtExit } from "./exit-guard.js";
-import type { FitEvent, FitOptions } from "./fit-options.js";
-import { accuracyOf } from "./metrics.js";
+import type { FitEvent, FitPlan } from "./fit-options.js";
+import { type Metrics, metricsOf } from "./metrics.js";
+import type { TrainingEvents } from "./training-run.js";
 
 /** What a training needs of its model. */
 export interface Trainee {
   readonly numClasses: number;
   readonly engine: string;
   readonly device: string;
+  /** One name a class, as they are now. */
+  readonly classNames: readonly string[];
   /** Undefined: that of the training set is to be taken. */
   readonly normalization: Normalization | undefined;
   /** @throws LENET5_DISPOSED */
@@ -30,17 +40,12 @@ export interface Trainee {
   end(): void;
 }
 
-/** What a training is to do, apart from what its {@link NativeFit} holds. */
-export interface TrainingPlan extends Pick<FitOptions, "signal" | "checkpointDirectory" | "resume"> {
-  readonly request: NativeFitRequest;
-}
-
 /** Runs the training; see `LeNet5.fit`. */
 export async function* train(
   model: Trainee,
   fit: NativeFit,
-  { request, signal, checkpointDirectory, resume = false }: TrainingPlan,
-): AsyncGenerator<FitEvent, void, undefined> {
+  { request, signal, checkpointDirectory, resume }: FitPlan,
+): TrainingEvents {
   model.begin();
   const queue = new EventQueue<NativeFitEvent>(request.progressSeconds === 0);
   let running: Promise<NativeFitResult> | undefined;
@@ -72,11 +77,12 @@ export async function* train(
       const checkpoint = await checkpoints?.write(event);
       throwIfAborted(signal, "The training");
       model.checkUsable();
-      yield toFitEvent(event, request.epochs, model.numClasses, checkpoint);
+      yield toFitEvent(event, request.epochs, model.classNames, checkpoint);
     }
-    await running;
+    const { stoppedEarly, bestEpoch } = await running;
     throwIfAborted(signal, "The training");
     model.checkUsable();
+    return { stoppedEarly, bestEpoch };
   } finally {
     off();
     fit.stop();
@@ -101,7 +107,7 @@ function roundedNormalization({ histogram }: NativeSurvey): Normalization {
 function toFitEvent(
   event: NativeFitEvent,
   epochs: number,
-  numClasses: number,
+  classNames: readonly string[],
   checkpoint: string | undefined,
 ): FitEvent {
   if (event.type === "progress") return { ...event, epochs };
@@ -109,11 +115,14 @@ function toFitEvent(
   return {
     ...epoch,
     epochs,
-    ...(validation === undefined
-      ? {}
-      : { validation: { loss: validation.loss, accuracy: accuracyOf(validation.confusion, numClasses) } }),
+    ...(validation === undefined ? {} : { validation: figuresOf(validation, classNames) }),
     ...(checkpoint === undefined ? {} : { checkpoint }),
   };
+}
+
+function figuresOf({ loss, confusion }: NativeEvaluation, classNames: readonly string[]): Metrics {
+  const { accuracy, precision, recall, f1 } = metricsOf(confusion, classNames);
+  return { loss, accuracy, precision, recall, f1 };
 }
 
 /** The checkpoints of one run: one file, written anew after each epoch. */

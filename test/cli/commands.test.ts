@@ -40,7 +40,9 @@ describe("train", () => {
         loss: expect.any(Number),
         seconds: expect.any(Number),
         imagesPerSecond: expect.any(Number),
-        validation: { loss: expect.any(Number), accuracy: expect.any(Number) },
+        validation: Object.fromEntries(
+          ["loss", "accuracy", "precision", "recall", "f1"].map((name) => [name, expect.any(Number)]),
+        ),
       })),
       test: { accuracy: expect.any(Number), loss: expect.any(Number) },
       model,

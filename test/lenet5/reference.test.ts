@@ -45,7 +45,7 @@ describe.each(["libtorch", "fused"] as const)("the %s engine", (engine) => {
     const losses: number[] = [];
     for await (const event of model.fit(
       { images, labels },
-      { learningRate: 0.001, batchSize: 64, progressInterval: 0 },
+      { epochs: 1, learningRate: 0.001, batchSize: 64, schedule: "constant", progressInterval: 0 },
     )) {
       if (event.type === "progress") losses.push(event.loss);
     }

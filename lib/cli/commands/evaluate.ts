@@ -1,6 +1,6 @@
 // `lenet5 evaluate`
 import type { Command } from "commander";
-import type { Evaluation } from "../../lenet5.js";
+import type { Evaluation } from "../../lenet5/results.js";
 import { addExamples, perform } from "../command.js";
 import { addDataOptions, type DataOptions, inClassesOf, loadPart, type Part } from "../data-source.js";
 import { addModelOption, openModel } from "../model.js";
