@@ -7,6 +7,7 @@ import { isLeNet5Error, LeNet5Error } from "../../errors.js";
 import { type FilePlace, requireWritable } from "../../file-place.js";
 import { CHECKPOINT_NAME } from "../../lenet5/checkpoint.js";
 import type { EpochEvent, FitOptions } from "../../lenet5/fit-options.js";
+import { DEFAULT_RECIPE } from "../../lenet5/recipe.js";
 import type { Evaluation } from "../../lenet5/results.js";
 import type { LeNet5 } from "../../lenet5.js";
 import { addExamples, perform } from "../command.js";
@@ -66,21 +67,25 @@ export function trainCommand(program: Command): void {
   perform<TrainOptions>(command, async ({ options, output }) => await train(options, output));
 }
 
-/** How it is trained; the defaults reach 99 % on MNIST. */
+/** How it is trained, by the recipe that the API has too. */
 function recipe(): Option[] {
   const decay = (flags: string, moment: string) =>
     numberOption(flags, `Adam's decay of the ${moment} moment`, "in 0 ≤ beta < 1", (x) => x >= 0 && x < 1);
   return [
-    wholeOption("--epochs <n>", "passes over the training set", 1, 1_000_000).default(3),
-    wholeOption("--batch-size <n>", "images a step", 1, 1_000_000).default(64),
+    wholeOption("--epochs <n>", "passes over the training set", 1, 1_000_000).default(DEFAULT_RECIPE.epochs),
+    wholeOption("--batch-size <n>", "images a step", 1, 1_000_000).default(DEFAULT_RECIPE.batchSize),
     numberOption("--learning-rate <x>", "Adam's learning rate; one-cycle's peak", "above 0", (x) => x > 0).default(
-      0.005,
+      DEFAULT_RECIPE.learningRate,
     ),
-    wordOption("--schedule <name>", "course of the learning rate", ["constant", "one-cycle"]).default("one-cycle"),
-    decay("--beta1 <x>", "first").default(0.9),
-    decay("--beta2 <x>", "second").default(0.999),
-    numberOption("--epsilon <x>", "Adam's epsilon", "above 0", (x) => x > 0).default(1e-8),
-    numberOption("--weight-decay <x>", "L2 penalty", "of at least 0", (x) => x >= 0).default(0),
+    wordOption("--schedule <name>", "course of the learning rate", ["constant", "one-cycle"]).default(
+      DEFAULT_RECIPE.schedule,
+    ),
+    decay("--beta1 <x>", "first").default(DEFAULT_RECIPE.betas[0]),
+    decay("--beta2 <x>", "second").default(DEFAULT_RECIPE.betas[1]),
+    numberOption("--epsilon <x>", "Adam's epsilon", "above 0", (x) => x > 0).default(DEFAULT_RECIPE.epsilon),
+    numberOption("--weight-decay <x>", "L2 penalty", "of at least 0", (x) => x >= 0).default(
+      DEFAULT_RECIPE.weightDecay,
+    ),
     wholeOption("--seed <n>", "seed of the initial weights and of the shuffling", 0).default(42),
   ];
 }
