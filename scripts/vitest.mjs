@@ -5,6 +5,7 @@ import { root, runLogged, StepFailed } from "./shared.mjs";
 
 /** Tests that load the addon: what another libtorch, a sanitizer or a pool of threads could break. */
 export const NATIVE_TESTS = [
+  "test/native",
   "test/lenet5",
   "test/script-module",
   "test/export",
