@@ -1,7 +1,7 @@
 // The forms in which the bytes of a file may be handed over, told across realms.
 import { fileURLToPath } from "node:url";
 import { expectedButGot } from "./errors.js";
-import { isArrayBuffer, isUint8Array, isUint8ClampedArray } from "./is.js";
+import { isArrayBuffer, isUint8Array, isUint8ClampedArray, lengthOf, memoryOf } from "./is.js";
 
 /** Bytes of any kind. */
 export type Bytes = Uint8Array | Uint8ClampedArray | ArrayBuffer;
@@ -19,7 +19,8 @@ export interface BlobLike {
 /** Bytes of any kind as a Uint8Array of this realm over the same memory; undefined for anything else. */
 export function bytesOf(value: unknown): Uint8Array | undefined {
   if (isUint8Array(value) || isUint8ClampedArray(value)) {
-    return new Uint8Array(value.buffer, value.byteOffset, value.length);
+    const { buffer, byteOffset } = memoryOf(value);
+    return new Uint8Array(buffer as ArrayBuffer, byteOffset, lengthOf(value));
   }
   return isArrayBuffer(value) ? new Uint8Array(value) : undefined;
 }

@@ -23,6 +23,22 @@ const nameOfTypedArray = Object.getOwnPropertyDescriptor(
   Symbol.toStringTag,
 )!.get!;
 
+const typedArrayGetter = (name: "buffer" | "byteOffset" | "length") =>
+  Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), name)!.get!;
+const bufferOf = typedArrayGetter("buffer");
+const offsetOf = typedArrayGetter("byteOffset");
+const trueLengthOf = typedArrayGetter("length");
+
+/** A typed array's number of elements, whatever a subclass or a property of its own says. */
+export function lengthOf(array: NodeJS.TypedArray): number {
+  return trueLengthOf.call(array);
+}
+
+/** A typed array's memory, whatever a subclass or a property of its own says. */
+export function memoryOf(array: NodeJS.TypedArray): { buffer: ArrayBufferLike; byteOffset: number } {
+  return { buffer: bufferOf.call(array), byteOffset: offsetOf.call(array) };
+}
+
 /** `"Float32Array"` for any realm's Float32Array; undefined for what is no typed array. */
 export function typedArrayName(value: unknown): string | undefined {
   return nameOfTypedArray.call(value);

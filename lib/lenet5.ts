@@ -7,7 +7,14 @@ import { writeFileAtomically } from "./files.js";
 import type { ModelSource } from "./formats/model-bytes.js";
 import { brand, isFloat32Array } from "./is.js";
 import { cancellable, withProgress } from "./lenet5/cancellable.js";
-import { checkedLabels, type FitOptions, fitPlan, imageSet, type LabelledImages } from "./lenet5/fit-options.js";
+import {
+  checkedLabels,
+  type FitOptions,
+  fitPlan,
+  imageSet,
+  type LabelledImages,
+  withoutData,
+} from "./lenet5/fit-options.js";
 import { readModel } from "./lenet5/load.js";
 import { defaultClassNames, METADATA_NAME, MNIST_NORMALIZATION, writeMetadata } from "./lenet5/metadata.js";
 import { metricsOf } from "./lenet5/metrics.js";
@@ -35,7 +42,7 @@ import { joinParameters, type StateDict, splitParameters } from "./lenet5/state-
 import { topClasses } from "./lenet5/top-classes.js";
 import { train as runTraining, type Trainee } from "./lenet5/training.js";
 import { TrainingRun } from "./lenet5/training-run.js";
-import type { NativeLeNet5, NativeWeights } from "./native/types.js";
+import type { NativeFit, NativeFitRequest, NativeLeNet5, NativeWeights } from "./native/types.js";
 import { native, nativeCall, nativeCallSync } from "./native.js";
 import { optionalFunction, optionalSignal, readOptions, wholeNumber } from "./options.js";
 import type { Tensor } from "./tensor.js";
@@ -176,10 +183,15 @@ export class LeNet5 {
       Array.isArray(names) && names.length === this.numClasses && names.every((name) => typeof name === "string")
         ? (Array.from(names) as string[])
         : undefined;
-    // The data is copied here, before anybody else's code runs.
-    const fit = nativeCallSync(() => this.#native.prepareFit(plan.request));
-    const events = runTraining(this.#trainee(classNames), fit, plan);
+    // The data is copied here, before anybody else's code runs. What goes on with the run holds none of the caller's arrays.
+    const fit = this.#prepareFit(plan.request);
+    const events = runTraining(this.#trainee(classNames), fit, { ...plan, request: withoutData(plan.request) });
     return new TrainingRun(events, () => fit.stop(), plan.request.progressSeconds === 0);
+  }
+
+  /** A function of its own, so that no closure of `fit` holds the request. */
+  #prepareFit(request: NativeFitRequest): NativeFit {
+    return nativeCallSync(() => this.#native.prepareFit(request));
   }
 
   /** What a training sees of this model. */
@@ -354,6 +366,7 @@ export class LeNet5 {
     if (numClasses !== this.numClasses) {
       throw expected("MODEL_MISMATCH", `${this.numClasses} classes`, "stateDict", numClasses);
     }
+    this.#batcher.begin();
     nativeCallSync(() => this.#native.setParameters(flat));
   }
 
@@ -401,6 +414,7 @@ export class LeNet5 {
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
+    this.#batcher.begin();
     this.#native.dispose();
   }
 

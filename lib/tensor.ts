@@ -1,6 +1,6 @@
 // Tensors as the package's API takes and gives them: a typed array, a shape, an element type. Imports errors and is only.
 import { expected, expectedButGot } from "./errors.js";
-import { isObject, own, typedArrayName } from "./is.js";
+import { isObject, lengthOf, own, typedArrayName } from "./is.js";
 
 /** Element types, by PyTorch's names. */
 export type DType =
@@ -113,12 +113,13 @@ export function checkTensor(tensor: Tensor, where = "tensor"): void {
   }
   if (!Array.isArray(tensor.shape)) throw expected("INVALID_SHAPE", "an array", `${where}.shape`, tensor.shape);
   const count = elementCount(tensor.shape, `${where}.shape`);
-  if (count !== tensor.data.length) {
+  const length = lengthOf(tensor.data);
+  if (count !== length) {
     throw expectedButGot(
       "INVALID_SHAPE",
       `${count} elements, the product of [${tensor.shape.join(", ")}],`,
       `${where}.data`,
-      `${tensor.data.length} elements`,
+      `${length} elements`,
     );
   }
 }

@@ -2,21 +2,19 @@
 //
 // Problem: a resumed run must end with the weights of an uninterrupted one, bit for bit, and a damaged or foreign
 // checkpoint must be refused, not trained on. Resolution: weights, both of Adam's moments, its step, the shuffle
-// generator's state, the epoch and the record of early stopping are kept, with the settings that the run depends on and a CRC-32 of all of it; a run
-// with other settings does not resume.
+// generator's state, the epoch and the record of early stopping are kept, with the settings that the run depends on and a
+// CRC-32 of all of it; a run with other settings does not resume. The number of threads and the instruction set, on which
+// the last bits depend, are no such settings: a run may go on on another machine.
 import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { crc32 } from "node:zlib";
 import { expectedButGot, LeNet5Error } from "../errors.js";
 import { writeFileAtomically } from "../files.js";
 import { readSafetensors, safetensorsBytes } from "../formats/safetensors.js";
-import type {
-  NativeEarlyStoppingRecord,
-  NativeFitRequest,
-  NativeSurvey,
-  NativeTrainingState,
-} from "../native/types.js";
+import { isObject } from "../is.js";
+import type { NativeEarlyStoppingRecord, NativeSurvey, NativeTrainingState } from "../native/types.js";
 import type { Tensor } from "../tensor.js";
+import type { RunRequest } from "./fit-options.js";
 import { joinParameters, type StateDict, splitParameters } from "./state-dict.js";
 
 /** Name of the file in the checkpoint folder. */
@@ -27,14 +25,14 @@ export type RunSettings = Record<string, string | number>;
 
 /** The settings of a run that decide where it ends. What 0.1 did not know is left out where it is not used. */
 export function runSettings(
-  request: NativeFitRequest,
+  request: RunRequest,
   survey: NativeSurvey,
   model: { numClasses: number; engine: string; device: string; mean: number; std: number },
 ): RunSettings {
   const { augmentation, classWeights, earlyStopping } = request;
   return {
     ...model,
-    images: request.train.labels.length,
+    images: request.train.count,
     size: request.train.size,
     // The set itself, in one number: a run does not go on with other images or labels.
     data: survey.crc32,
@@ -164,21 +162,29 @@ function decode(
     return joinParameters(state, path).flat;
   };
   try {
-    const generator = tensors.generator!;
-    if (generator.dtype !== "uint8") throw new Error(`a generator of ${generator.dtype}`);
+    const { generator } = tensors;
+    if (generator?.dtype !== "uint8") throw new Error(`a generator of ${generator?.dtype}`);
+    const was: unknown = JSON.parse(metadata.settings ?? "null");
+    if (!isObject(was)) throw new Error("no settings");
     const state: NativeTrainingState = {
       parameters: part(""),
       expAvg: part("adam.exp_avg."),
       expAvgSq: part("adam.exp_avg_sq."),
-      step: Number(metadata.step),
-      epoch: Number(metadata.epoch),
+      step: counted(metadata.step, "step"),
+      epoch: counted(metadata.epoch, "epoch", MAX_EPOCHS),
       generator: generator.data as Uint8Array,
     };
     if (metadata.earlyStopping !== undefined) {
-      const record = JSON.parse(metadata.earlyStopping) as ReturnType<typeof standing>;
-      state.earlyStopping = { ...record, parameters: record.bestEpoch > 0 ? part(BEST) : new Float32Array(0) };
+      const { bestEpoch, bestValue, waited } = Object(JSON.parse(metadata.earlyStopping)) as Record<string, unknown>;
+      if (!Number.isFinite(bestValue)) throw new Error(`${bestValue} as the best epoch's figure`);
+      state.earlyStopping = {
+        bestEpoch: counted(bestEpoch, "bestEpoch", MAX_EPOCHS),
+        bestValue: bestValue as number,
+        waited: counted(waited, "waited", MAX_EPOCHS),
+        parameters: bestEpoch === 0 ? new Float32Array(0) : part(BEST),
+      };
     }
-    return { was: JSON.parse(metadata.settings!) as RunSettings, state };
+    return { was: was as RunSettings, state };
   } catch (cause) {
     throw new LeNet5Error(
       "CHECKPOINT_CORRUPT",
@@ -186,6 +192,16 @@ function decode(
       { cause },
     );
   }
+}
+
+/** More than a run can have. */
+const MAX_EPOCHS = 1_000_000;
+
+/** A whole number of at least 0, as text or (in JSON) as a number. */
+function counted(value: unknown, name: string, max = Number.MAX_SAFE_INTEGER): number {
+  const count = typeof value === "string" && /^\d+$/.test(value) ? Number(value) : value;
+  if (Number.isSafeInteger(count) && (count as number) >= 0 && (count as number) <= max) return count as number;
+  throw new Error(`${String(value)} as ${name}`);
 }
 
 /** A record of early stopping without its weights. */

@@ -1,7 +1,7 @@
 // The options of `fit`: their defaults, their checks, and the request that goes to the native trainer.
 import { checkLabels, type Dataset } from "../data/dataset.js";
 import { expected, expectedButGot } from "../errors.js";
-import { isFloat32Array, isInt32Array, isObject, isUint8Array } from "../is.js";
+import { isFloat32Array, isInt32Array, isObject, isUint8Array, lengthOf } from "../is.js";
 import type { NativeFitRequest, NativeImageSet } from "../native/types.js";
 import { finiteNumber, oneOf, optionalSignal, readOptions, trueOrFalse, wholeNumber } from "../options.js";
 import type { Metrics } from "./metrics.js";
@@ -149,6 +149,16 @@ const FIT_OPTIONS = [
   "resume",
   "progressInterval",
 ] as const satisfies readonly (keyof FitOptions)[];
+
+/** What of a request is kept for the run: all but the caller's arrays, which the addon has copied. */
+export interface RunRequest extends Omit<NativeFitRequest, "train" | "validation"> {
+  train: { count: number; size: number };
+}
+
+/** Leaves a request's data out. */
+export function withoutData({ train, validation: _, ...rest }: NativeFitRequest): RunRequest {
+  return { ...rest, train: { count: lengthOf(train.labels), size: train.size } };
+}
 
 /** What `fit` is to do: the native trainer's part of it, and what is left to the run. */
 export interface FitPlan {

@@ -17,6 +17,19 @@ export const MNIST_NORMALIZATION: Normalization = { mean: 0.1307, std: 0.3081 };
 /** Name of the text among a TorchScript archive's extra files and in the metadata of the other formats. */
 export const METADATA_NAME = "lenet5.json";
 
+/**
+ * True for numbers by which every pixel is normalised to a finite one in float32, in which the model computes. The
+ * smallest std is float32's smallest normal number: smaller ones count as 0 there.
+ */
+export function normalizes(normalization: Partial<Normalization> | null | undefined): boolean {
+  const { mean, std } = normalization ?? {};
+  if (typeof mean !== "number" || typeof std !== "number") return false;
+  const deviation = Math.fround(std);
+  return (
+    deviation >= 2 ** -126 && Number.isFinite(deviation) && Number.isFinite(Math.fround(Math.fround(mean) / deviation))
+  );
+}
+
 /** "0", "1", … */
 export function defaultClassNames(numClasses: number): string[] {
   return Array.from({ length: numClasses }, (_, i) => String(i));
@@ -44,9 +57,7 @@ export function readMetadata(text: string | undefined, numClasses: number, where
       Array.isArray(classNames) &&
       classNames.length === numClasses &&
       classNames.every((name) => typeof name === "string");
-    const normalized =
-      Number.isFinite(normalization?.mean) && Number.isFinite(normalization?.std) && (normalization?.std ?? 0) > 0;
-    if (named && normalized) {
+    if (named && normalizes(normalization)) {
       return { classNames, normalization: { mean: normalization!.mean, std: normalization!.std } };
     }
   } catch {

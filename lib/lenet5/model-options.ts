@@ -1,9 +1,10 @@
 // The options of a model: their defaults and their checks.
 import { randomInt } from "node:crypto";
 import type { Normalization } from "../data/dataset.js";
-import { expected } from "../errors.js";
+import { expected, expectedButGot } from "../errors.js";
 import { isObject } from "../is.js";
 import { finiteNumber, oneOf, readOptions, wholeNumber } from "../options.js";
+import { normalizes } from "./metadata.js";
 
 /** Where a model computes. */
 export interface DeviceOptions {
@@ -124,8 +125,13 @@ function checkNormalization(normalization: unknown): Normalization | undefined {
     throw expected("INVALID_OPTION", "an object with mean and std", "normalization", normalization);
   }
   const { mean, std } = normalization as Partial<Normalization>;
-  return {
+  const checked = {
     mean: finiteNumber(mean, "normalization.mean", "that is finite", () => true),
     std: finiteNumber(std, "normalization.std", "above 0", (value) => value > 0),
   };
+  if (!normalizes(checked)) {
+    const received = `${checked.mean} and ${checked.std}`;
+    throw expectedButGot("INVALID_OPTION", "a mean and a std that divide in float32", "normalization", received);
+  }
+  return checked;
 }

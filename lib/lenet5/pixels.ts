@@ -11,7 +11,7 @@ import {
 } from "../data/image-source.js";
 import { expected, expectedButGot } from "../errors.js";
 import { imageFormatOf } from "../formats/image-signature.js";
-import { isFloat32Array, isObject } from "../is.js";
+import { isFloat32Array, isObject, lengthOf } from "../is.js";
 import { readTensor, type Tensor } from "../tensor.js";
 
 /**
@@ -108,8 +108,10 @@ function formatOf(value: unknown): string | undefined {
 }
 
 function rowsOf(data: Float32Array | Uint8Array, where: string): Pixels {
-  if (data.length % 784 === 0) return { data, size: 28, count: data.length / 784 };
-  throw expectedButGot("INVALID_SHAPE", "a multiple of 784 pixels (28×28 an image)", where, `${data.length} pixels`);
+  // The count says which rows of a shared batch are whose: it is the memory's, not what the array says of itself.
+  const length = lengthOf(data);
+  if (length % 784 === 0) return { data, size: 28, count: length / 784 };
+  throw expectedButGot("INVALID_SHAPE", "a multiple of 784 pixels (28×28 an image)", where, `${length} pixels`);
 }
 
 function fromTensor(tensor: unknown, where: string): Pixels {

@@ -3,7 +3,7 @@
 // Problem: each asynchronous prediction costs a hop to another thread and back, which takes longer than the network
 // itself. Resolution: while one native call is under way (and until the current tick ends), predictions gather; the next
 // call takes all of them that have the same element type and size. What waits is a copy: the caller's array is the
-// caller's again when `predict` returns.
+// caller's again when `predict` returns. The weights are those of the call too: `begin` comes before they change.
 import { isFloat32Array } from "../is.js";
 import type { NativeCancellation, NativeLeNet5 } from "../native/types.js";
 import type { Pixels } from "./pixels.js";
@@ -51,7 +51,7 @@ export class PredictionBatcher {
     if (alone) return this.#atOnce(data, size, log, cancellation);
     const copy = isFloat32Array(data) ? new Float32Array(data) : new Uint8Array(data);
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ pixels: { data: copy, size, count }, log, resolve, reject });
+      this.#waiting.push({ pixels: { data: copy, size, count: copy.length / size ** 2 }, log, resolve, reject });
       if (this.#running === 0 && !this.#scheduled) {
         this.#scheduled = true;
         queueMicrotask(() => {
@@ -60,6 +60,11 @@ export class PredictionBatcher {
         });
       }
     });
+  }
+
+  /** Hands all that waits to the addon, which takes the weights of this moment, before it returns. */
+  begin(): void {
+    while (this.#waiting.length > 0) void this.#flush();
   }
 
   /** Calls the addon before it returns. */
@@ -123,6 +128,9 @@ export class PredictionBatcher {
   }
 
   #distribute(batch: readonly Waiting[], output: Float32Array, labels: Int32Array): void {
+    const total = batch.reduce((sum, one) => sum + one.pixels.count, 0);
+    // Rather no answer than a neighbour's.
+    if (labels.length !== total) throw new Error(`Expected ${total} predictions but received ${labels.length}`);
     let start = 0;
     for (const one of batch) {
       const end = start + one.pixels.count;

@@ -5,19 +5,12 @@
 // checkpoints of all epochs that have ended on disk. Resolution: one generator whose `finally` they all pass through.
 import { onAbort, throwIfAborted } from "../abort.js";
 import { type Normalization, normalizationOfHistogram } from "../data/dataset.js";
-import type {
-  NativeEvaluation,
-  NativeFit,
-  NativeFitEvent,
-  NativeFitRequest,
-  NativeFitResult,
-  NativeSurvey,
-} from "../native/types.js";
+import type { NativeEvaluation, NativeFit, NativeFitEvent, NativeFitResult, NativeSurvey } from "../native/types.js";
 import { nativeCall, nativeCallSync } from "../native.js";
 import { type RunSettings, readCheckpoint, runSettings, writeCheckpoint } from "./checkpoint.js";
 import { EventQueue } from "./event-queue.js";
 import { haltAtExit, needNotHaltAtExit } from "./exit-guard.js";
-import type { FitEvent, FitPlan } from "./fit-options.js";
+import type { FitEvent, FitPlan, RunRequest } from "./fit-options.js";
 import { type Metrics, metricsOf } from "./metrics.js";
 import type { TrainingEvents } from "./training-run.js";
 
@@ -44,13 +37,24 @@ export interface Trainee {
 export async function* train(
   model: Trainee,
   fit: NativeFit,
-  { request, signal, checkpointDirectory, resume }: FitPlan,
+  { request, signal, checkpointDirectory, resume }: Omit<FitPlan, "request"> & { request: RunRequest },
 ): TrainingEvents {
   model.begin();
   const queue = new EventQueue<NativeFitEvent>(request.progressSeconds === 0);
   let running: Promise<NativeFitResult> | undefined;
   let checkpoints: Checkpoints | undefined;
   let off = () => {};
+  let over = false;
+  // When the native run has ended, whether or not anybody asks for another event: a loop that was forgotten must not keep
+  // the model and the data. Once only: the model may be in its next training by the time this iterator ends.
+  const end = () => {
+    if (over) return;
+    over = true;
+    off();
+    needNotHaltAtExit(fit);
+    fit.dispose();
+    model.end();
+  };
   try {
     throwIfAborted(signal, "The training");
     const wanted = model.normalization === undefined || checkpointDirectory !== undefined;
@@ -69,7 +73,10 @@ export async function* train(
     running = nativeCall(() => started);
     haltAtExit(fit);
     off = onAbort(signal, () => fit.stop());
-    const close = () => queue.close();
+    const close = () => {
+      end();
+      queue.close();
+    };
     running.then(close, close);
 
     for (let event = await queue.next(); event !== undefined; event = await queue.next()) {
@@ -84,17 +91,11 @@ export async function* train(
     model.checkUsable();
     return { stoppedEarly, bestEpoch };
   } finally {
-    off();
     fit.stop();
     await running?.catch(() => {});
-    needNotHaltAtExit(fit);
-    fit.dispose();
-    try {
-      // Epochs that ended while the loop was elsewhere, before it was left.
-      await checkpoints?.writeLast(queue.drain());
-    } finally {
-      model.end();
-    }
+    end();
+    // Epochs that ended while the loop was elsewhere, before it was left.
+    await checkpoints?.writeLast(queue.drain());
   }
 }
 
@@ -135,7 +136,7 @@ class Checkpoints {
   constructor(
     directory: string,
     model: Trainee,
-    request: NativeFitRequest,
+    request: RunRequest,
     survey: NativeSurvey,
     normalization: Normalization,
   ) {

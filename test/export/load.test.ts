@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { exportSafetensors, LeNet5, safetensorsBytes } from "../../lib/index.js";
+import { exportSafetensors, LeNet5, readSafetensors, safetensorsBytes } from "../../lib/index.js";
 import { fixtureModel, reference } from "./fixture-model.js";
 
 const fixtures = path.join(import.meta.dirname, "..", "fixtures", "state-dicts");
@@ -116,6 +116,22 @@ describe("class names and normalisation", () => {
     expect([other.normalization, other.classNames]).toEqual([others.normalization, others.classNames]);
     using half = await LeNet5.load(bytes, { device: "cpu", classNames: others.classNames });
     expect([half.normalization, half.classNames]).toEqual([normalization, others.classNames]);
+  });
+
+  it.each([
+    { mean: 0, std: 1e-50 },
+    { mean: 1e39, std: 1 },
+    { mean: 1e30, std: 1e-30 },
+  ])("that float32 cannot divide by are refused, by the options and in a file: %o", async (impossible) => {
+    const refused = expect.objectContaining({ code: "LENET5_INVALID_OPTION" });
+    expect(() => new LeNet5({ normalization: impossible })).toThrow(refused);
+    await expect(LeNet5.load(file("lenet5.safetensors"), { normalization: impossible })).rejects.toEqual(refused);
+    using model = new LeNet5({ seed: 1, device: "cpu" });
+    const { tensors, metadata } = readSafetensors(await exportSafetensors(model));
+    const [name, text] = Object.entries(metadata).find(([, value]) => value.includes("normalization"))!;
+    const forged = JSON.stringify({ ...JSON.parse(text), normalization: impossible });
+    const bytes = safetensorsBytes(tensors, { ...metadata, [name]: forged });
+    await expect(LeNet5.load(bytes)).rejects.toMatchObject({ code: "LENET5_MODEL_CORRUPT" });
   });
 
   it("are those of the moment of the call", async () => {

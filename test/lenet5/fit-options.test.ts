@@ -31,6 +31,20 @@ async function trained(options: FitOptions, data: Dataset | { images: Uint8Array
   return { one, history, weights: one.stateDict() };
 }
 
+test("every option is read once: what was checked is what is used", () => {
+  let asked = 0;
+  const options = {
+    resume: true,
+    get checkpointDirectory() {
+      return asked++ === 0 ? undefined : "/nowhere";
+    },
+  };
+  expect(() => model().fit(digits, options as FitOptions)).toThrow(
+    expect.objectContaining({ code: "LENET5_INVALID_OPTION" }),
+  );
+  expect(asked).toBe(1);
+});
+
 test("the recipes are the published ones, and nobody can change them", () => {
   expect(DEFAULT_RECIPE).toMatchObject({ epochs: 3, batchSize: 64, learningRate: 0.005, schedule: "one-cycle" });
   expect(AUGMENTED_RECIPE.augmentation).toEqual(DEFAULT_AUGMENTATION);

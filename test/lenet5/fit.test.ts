@@ -4,8 +4,17 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { performance } from "node:perf_hooks";
 import { setTimeout as delay } from "node:timers/promises";
+import { crc32 } from "node:zlib";
 import { afterAll, describe, expect, it } from "vitest";
-import { type FitEvent, type FitOptions, getNumThreads, LeNet5, setNumThreads } from "../../lib/index.js";
+import {
+  type FitEvent,
+  type FitOptions,
+  getNumThreads,
+  LeNet5,
+  readSafetensors,
+  safetensorsBytes,
+  setNumThreads,
+} from "../../lib/index.js";
 import { stripedImages } from "./striped-images.js";
 
 const folder = mkdtempSync(join(tmpdir(), "lenet5-fit-"));
@@ -139,13 +148,15 @@ describe.each(engines)("fit with the %s engine", (engine) => {
   it("predicts during training, and allows one training at a time", async () => {
     using model = new LeNet5({ seed: 5, engine });
     let predictions = 0;
-    for await (const event of model.fit(data, { epochs: 3, progressInterval: 0 })) {
+    // Without an end of its own: a run that has ended has given the model free, though its events still wait.
+    for await (const event of model.fit(data, { epochs: 100_000, progressInterval: 0 })) {
       if (event.type === "progress" && event.step % 5 !== 0) continue;
       predictions += (await model.predict(data.images.subarray(0, 7840))).count;
       await expect(run(model, {})).rejects.toMatchObject({ code: "LENET5_MODEL_BUSY" });
       expect(() => model.loadStateDict(model.stateDict())).toThrow(
         expect.objectContaining({ code: "LENET5_MODEL_BUSY" }),
       );
+      if (predictions > 50) break;
     }
     expect(predictions).toBeGreaterThan(50);
   });
@@ -226,6 +237,48 @@ describe("checkpoints", () => {
       const resumed = run(model, { ...options, ...change, checkpointDirectory, resume: true }, set);
       await expect(resumed).rejects.toMatchObject({ code: "LENET5_CHECKPOINT_MISMATCH" });
     }
+  });
+
+  it.each<[string, (metadata: Record<string, string | undefined>) => void]>([
+    ["epochs in words", (metadata) => (metadata.epoch = "abc")],
+    ["half an epoch", (metadata) => (metadata.epoch = "1.5")],
+    ["fewer than no epochs", (metadata) => (metadata.epoch = "-1")],
+    ["more epochs than there are", (metadata) => (metadata.epoch = "9007199254740991")],
+    ["no step", (metadata) => delete metadata.step],
+    ["an empty step", (metadata) => (metadata.step = "")],
+    ["settings of nothing", (metadata) => (metadata.settings = "null")],
+    ["no settings", (metadata) => delete metadata.settings],
+    ["an empty record of early stopping", (metadata) => (metadata.earlyStopping = "{}")],
+    ["a record of nothing", (metadata) => (metadata.earlyStopping = "null")],
+    ["a best epoch in words", (metadata) => (metadata.earlyStopping = '{"bestEpoch":"x","bestValue":0,"waited":0}')],
+    [
+      "a best epoch without weights",
+      (metadata) => (metadata.earlyStopping = '{"bestEpoch":1,"bestValue":0,"waited":0}'),
+    ],
+  ])("are refused with %s, though the checksum is right", async (_, forge) => {
+    const checkpointDirectory = await checkpointed();
+    const path = join(checkpointDirectory, "checkpoint.safetensors");
+    const { tensors, metadata } = readSafetensors(readFileSync(path));
+    const { crc32: stored, ...rest } = metadata;
+    const sumOf = (texts: Record<string, string>) => {
+      let sum = 0;
+      for (const name of Object.keys(tensors).sort()) {
+        const { buffer, byteOffset, byteLength } = tensors[name]!.data;
+        sum = crc32(new Uint8Array(buffer, byteOffset, byteLength), crc32(name, sum));
+      }
+      for (const name of Object.keys(texts).sort()) sum = crc32(`${name}=${texts[name]}`, sum);
+      return sum.toString(16);
+    };
+    expect(sumOf(rest)).toBe(stored);
+    forge(rest);
+    writeFileSync(path, safetensorsBytes(tensors, { ...rest, crc32: sumOf(rest) }));
+    using model = new LeNet5({ seed: 5 });
+    const before = fingerprint(model);
+    await expect(run(model, { ...options, checkpointDirectory, resume: true })).rejects.toMatchObject({
+      code: "LENET5_CHECKPOINT_CORRUPT",
+      message: expect.stringContaining(path),
+    });
+    expect(fingerprint(model)).toBe(before);
   });
 
   it("are refused when absent or damaged", async () => {

@@ -3,11 +3,17 @@
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { crc32 } from "node:zlib";
+import sharp from "sharp";
 import { afterAll, describe, expect, it } from "vitest";
 import { readSafetensors } from "../../lib/formats/safetensors.js";
 import { type FitEvent, LeNet5 } from "../../lib/index.js";
 import { stripedImages } from "./striped-images.js";
+
+setFlagsFromString("--expose-gc");
+const collectGarbage = runInNewContext("gc") as () => void;
 
 const folder = mkdtempSync(join(tmpdir(), "lenet5-ownership-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -58,6 +64,60 @@ describe("predict", () => {
   });
 });
 
+describe("predictions that wait", () => {
+  const zeros = (model: LeNet5) => {
+    const state = model.stateDict();
+    for (const { data: values } of Object.values(state)) values.fill(0);
+    return state;
+  };
+  const bytes = (count: number) => Uint8Array.from(data.images.subarray(0, count * 784));
+  const floats = (count: number) => Float32Array.from(bytes(count), (p) => p / 255);
+
+  it.each([1, 300])("answer with the weights of the call, %i images", async (count) => {
+    using model = new LeNet5({ seed: 3 });
+    const before = model.stateDict();
+    for (const change of ["load", "dispose"]) {
+      model.loadStateDict(before);
+      const { labels, probabilities } = model.predictSync(bytes(count));
+      // The first is under way and the others behind it.
+      const first = model.predict(bytes(count));
+      await Promise.resolve();
+      const asked = [first, model.predict(bytes(count)), model.predict(floats(count))];
+      if (change === "load") model.loadStateDict(zeros(model));
+      else model.dispose();
+      for (const one of await Promise.all(asked)) {
+        expect(one.labels).toEqual(labels);
+        expect(one.probabilities[0]).toBeCloseTo(probabilities[0]!, 5);
+      }
+    }
+  });
+
+  it("get their own rows, whatever a neighbour's array says of its length", async () => {
+    using model = new LeNet5({ seed: 3 });
+    const honest = floats(4).subarray(3 * 784);
+    const known = model.predictSync(honest).probabilities;
+    class Short extends Float32Array {
+      override get length() {
+        return 784;
+      }
+    }
+    const owned = (array: Float32Array | Uint8Array) => Object.defineProperty(array, "length", { value: 784 });
+    const liars = [
+      new Short(floats(3)),
+      owned(floats(3)),
+      { data: owned(floats(3)), shape: [3, 784], dtype: "float32" },
+    ];
+    for (const liar of liars) {
+      const [lied, answer] = await Promise.all([model.predict(liar as Float32Array), model.predict(honest)]);
+      expect(lied.count).toBe(3);
+      expect(Array.from(answer.probabilities)).toEqual(Array.from(known, (p) => expect.closeTo(p, 5)));
+    }
+    const [lied, answer] = await Promise.all([model.predict(owned(bytes(3))), model.predict(bytes(1))]);
+    expect([lied.count, answer.labels]).toEqual([3, model.predictSync(bytes(1)).labels]);
+    expect(model.predictSync(owned(bytes(3))).count).toBe(3);
+  });
+});
+
 describe("fit", () => {
   it("trains on the images of the moment of the call", async () => {
     const weights: unknown[] = [];
@@ -82,6 +142,52 @@ describe("fit", () => {
       weights.push(model.stateDict());
     }
     expect(weights[1]).toEqual(weights[0]);
+  });
+
+  it("writes checkpoints of the data of the call, whatever becomes of the arrays", async () => {
+    const checkpointDirectory = mkdtempSync(join(folder, "checkpoint-"));
+    const options = { epochs: 1, schedule: "constant", checkpointDirectory } as const;
+    using model = new LeNet5({ seed: 3 });
+    const train = copyOf();
+    const run = model.fit(train, options);
+    structuredClone(train.labels.buffer, { transfer: [train.labels.buffer] });
+    await run;
+    using again = new LeNet5({ seed: 3 });
+    const { epochs } = await again.fit(data, { ...options, epochs: 2, resume: true });
+    expect(epochs.map(({ epoch }) => epoch)).toEqual([2]);
+  });
+
+  it("lets the caller's arrays go when the call has returned", async () => {
+    using model = new LeNet5({ seed: 3 });
+    const [run, images, labels] = (() => {
+      const [train, validation] = [copyOf(), copyOf()];
+      const training = model.fit(train, { epochs: 100_000, validation });
+      return [training, new WeakRef(train.images), new WeakRef(validation.labels)] as const;
+    })();
+    await run.next();
+    // What a WeakRef has been asked for stays until the end of the task.
+    for (let i = 0; i < 3; i++) {
+      await new Promise((resolve) => setTimeout(resolve, 10));
+      collectGarbage();
+    }
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    expect([images.deref(), labels.deref()]).toEqual([undefined, undefined]);
+    await run.return();
+  });
+
+  it("gives the model free when it has ended, though nobody asks for its last events", async () => {
+    using model = new LeNet5({ seed: 3 });
+    const forgotten = model.fit(data, { epochs: 2 });
+    await forgotten.next();
+    for (let i = 0; i < 1000 && model.training; i++) await new Promise((resolve) => setTimeout(resolve, 10));
+    expect(model.training).toBe(false);
+    // Its late end is no end of the training after it.
+    const next = model.fit(data, { epochs: 100_000 });
+    await next.next();
+    await forgotten.return();
+    expect(model.training).toBe(true);
+    await next.return();
+    expect(model.training).toBe(false);
   });
 
   it.each(["fused", "libtorch"] as const)("ends with LENET5_DISPOSED when the model goes (%s)", async (engine) => {
@@ -155,11 +261,17 @@ describe("save", () => {
   });
 });
 
-it("gives what waits for a disposed model an error with a code", async () => {
+it("answers what a model was asked before it was disposed of, but not what it has still to decode", async () => {
   const model = new LeNet5({ seed: 3 });
-  const asked = [model.predict(data.images.subarray(0, 784)), model.forward(data.images.subarray(0, 784))];
+  const pixels = data.images.subarray(0, 784);
+  const png = await sharp(pixels, { raw: { width: 28, height: 28, channels: 1 } })
+    .png()
+    .toBuffer();
+  const asked = [model.predict(pixels).then(({ count }) => count), model.forward(pixels).then(({ shape }) => shape[0])];
   const evaluating = model.evaluate(data);
+  const decoding = expect(model.predict(png)).rejects.toMatchObject({ code: "LENET5_DISPOSED", name: "LeNet5Error" });
   model.dispose();
-  for (const one of asked) await expect(one).rejects.toMatchObject({ code: "LENET5_DISPOSED", name: "LeNet5Error" });
+  expect(await Promise.all(asked)).toEqual([1, 1]);
   expect((await evaluating).count).toBe(320);
+  await decoding;
 });
