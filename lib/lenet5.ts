@@ -89,7 +89,7 @@ export class LeNet5 {
 
   /**
    * Loads a model: TorchScript (`.pt`) that `save` or PyTorch wrote with LeNet-5's parameter names, or safetensors.
-   * Only the weights of a TorchScript file are taken; its `forward` is not called.
+   * Only the weights of a TorchScript file are read; nothing of it is run.
    *
    * Class names and normalisation come from the options, else from the file; a file that Python wrote says nothing of
    * either, and then numbered classes and **MNIST's normalisation** are taken. `model.normalization` shows which.

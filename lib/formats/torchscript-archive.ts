@@ -7,6 +7,15 @@ import { checkZip, readZipEntry, type ZipEntry } from "./zip-check.js";
 /** Most bytes that an archive's deflated entries (code and its debug tables) may inflate to together: 256 MiB. */
 const MAX_INFLATED_BYTES = 256 * 1024 * 1024;
 
+/** A TorchScript archive that has been proven whole. */
+export interface TorchScriptArchive {
+  /**
+   * Reads an entry, named from the archive's folder on (`data.pkl`, `data/0`).
+   * @returns undefined where there is no such entry or where it has more than `most` bytes
+   */
+  read(name: string, most: number): Promise<Buffer | undefined>;
+}
+
 /** Options of {@link checkTorchScriptArchive}. */
 export interface TorchScriptArchiveCheck {
   /** The file's name for error messages. @defaultValue "model" */
@@ -19,10 +28,14 @@ export interface TorchScriptArchiveCheck {
  * `version`). Yields to the event loop every few milliseconds. The bytes must not change until libtorch has read them.
  *
  * @param bytes - the whole file
+ * @returns access to its entries
  * @throws LENET5_MODEL_CORRUPT for anything but a whole archive, with what it looks like instead;
  * LENET5_MODEL_TOO_LARGE where compressed entries declare more than 256 MiB
  */
-export async function checkTorchScriptArchive(bytes: Uint8Array, options: TorchScriptArchiveCheck = {}): Promise<void> {
+export async function checkTorchScriptArchive(
+  bytes: Uint8Array,
+  options: TorchScriptArchiveCheck = {},
+): Promise<TorchScriptArchive> {
   const where = options.where ?? "model";
   const corrupt = (received: string): LeNet5Error =>
     expectedButGot("MODEL_CORRUPT", "a TorchScript archive", where, received);
@@ -50,6 +63,12 @@ export async function checkTorchScriptArchive(bytes: Uint8Array, options: TorchS
   }
   if (!hasCode) throw corrupt(`a zip file without "${root}/code/"`);
   await checkVersion(bytes, byName.get(`${root}/.data/version`) ?? byName.get(`${root}/version`), root, corrupt);
+  return {
+    async read(name, most) {
+      const entry = byName.get(`${root}/${name}`);
+      return entry === undefined || entry.size > most ? undefined : await readZipEntry(bytes, entry);
+    },
+  };
 }
 
 async function checkVersion(

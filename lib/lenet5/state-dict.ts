@@ -25,6 +25,11 @@ export function parameterShapes(numClasses: number): readonly (readonly [name: s
 
 const size = (shape: readonly number[]) => shape.reduce((product, length) => product * length, 1);
 
+/** Number of parameters of all layers together. */
+export function parameterCount(numClasses: number): number {
+  return parameterShapes(numClasses).reduce((sum, [, shape]) => sum + size(shape), 0);
+}
+
 /** Cuts a flat array into named tensors, without a copy. */
 export function splitParameters(flat: Float32Array, numClasses: number): StateDict {
   const state: StateDict = {};
@@ -63,7 +68,7 @@ export function joinParameters(state: StateDict, where: string): { flat: Float32
     }
   }
   // Only now is the class count known to be backed by that many weights.
-  const flat = new Float32Array(shapes.reduce((sum, [, shape]) => sum + size(shape), 0));
+  const flat = new Float32Array(parameterCount(numClasses));
   let offset = 0;
   for (const { data } of tensors.values()) {
     flat.set(data, offset);

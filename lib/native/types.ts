@@ -254,11 +254,6 @@ export interface NativeAddon {
   readonly libtorchVersion: string;
   LeNet5: new (options: NativeLeNet5Options) => NativeLeNet5;
   Cancellation: new () => NativeCancellation;
-  /** Parameters, by the names of the state dict, and one of a TorchScript archive's extra files ("" if it is not there). */
-  readTorchScript(
-    archive: Uint8Array,
-    extraFile: string,
-  ): Promise<{ tensors: Record<string, { shape: number[]; data: Float32Array }>; metadata: string }>;
   /** Largest difference between the archive's log-probabilities and those of the weights, on a fixed batch. */
   verifyTorchScript(archive: Uint8Array, weights: NativeWeights): Promise<number>;
   devices(): string[];

@@ -188,31 +188,4 @@ class VerifyTask : public AsyncTask {
   double difference_ = 0;
 };
 
-class ReadTorchScriptTask : public AsyncTask {
- public:
-  ReadTorchScriptTask(Napi::Env env, std::string archive, std::string extra_file)
-      : AsyncTask(env), archive_(std::move(archive)), extra_file_(std::move(extra_file)) {}
-
- private:
-  void Run() override { contents_ = read_torchscript(archive_, extra_file_, kernels::parameter_count(kMaxClasses)); }
-  Napi::Value Result(Napi::Env env) override {
-    Napi::Object tensors = Napi::Object::New(env);
-    for (const NamedTensor& tensor : contents_.tensors) {
-      Napi::Array shape = Napi::Array::New(env, tensor.shape.size());
-      for (uint32_t i = 0; i < tensor.shape.size(); i++) shape.Set(i, static_cast<double>(tensor.shape[i]));
-      Napi::Object entry = Napi::Object::New(env);
-      entry.Set("shape", shape);
-      entry.Set("data", copy_out(env, tensor.data));
-      tensors.Set(tensor.name, entry);
-    }
-    Napi::Object result = Napi::Object::New(env);
-    result.Set("tensors", tensors);
-    result.Set("metadata", contents_.extra_file);
-    return result;
-  }
-
-  std::string archive_, extra_file_;
-  TorchScriptContents contents_;
-};
-
 }  // namespace lenet5::addon

@@ -85,7 +85,6 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("ScriptModule", script_module);
 
   // LeNet-5's TorchScript files.
-  set_function(env, exports, "readTorchScript", read_torchscript_file);
   set_function(env, exports, "verifyTorchScript", verify_torchscript_file);
 
   // Arguments and results of script modules.

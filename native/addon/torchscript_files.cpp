@@ -16,12 +16,6 @@ std::string bytes_of(const Napi::Value& value) {
 
 }  // namespace
 
-Napi::Value read_torchscript_file(const Napi::CallbackInfo& info) {
-  return with_js_errors(info.Env(), [&]() -> Napi::Value {
-    return AsyncTask::start(new ReadTorchScriptTask(info.Env(), bytes_of(info[0]), text_of(info[1], "extraFile")));
-  });
-}
-
 Napi::Value verify_torchscript_file(const Napi::CallbackInfo& info) {
   return with_js_errors(info.Env(), [&]() -> Napi::Value {
     const WeightsPointer& weights = from_external<WeightsPointer>(info[1], "weights");

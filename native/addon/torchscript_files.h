@@ -1,12 +1,10 @@
-// LeNet-5's TorchScript files: reading one, and comparing one with the weights it was made of.
+// LeNet-5's TorchScript files: comparing one with the weights it was made of. They are read in lib/formats.
 #pragma once
 
 #include <napi.h>
 
 namespace lenet5::addon {
 
-// readTorchScript(archive, extraFile)
-Napi::Value read_torchscript_file(const Napi::CallbackInfo& info);
 // verifyTorchScript(archive, weights)
 Napi::Value verify_torchscript_file(const Napi::CallbackInfo& info);
 

@@ -105,29 +105,4 @@ double difference_from_torchscript(const Weights& weights, const std::string& ar
   return largest;
 }
 
-TorchScriptContents read_torchscript(const std::string& archive, const std::string& extra_file, int64_t max_elements) {
-  torch::NoGradGuard no_grad;
-  torch::jit::ExtraFilesMap extra{{extra_file, ""}};
-  const torch::jit::Module module = load(archive, extra);
-  TorchScriptContents contents;
-  contents.extra_file = extra[extra_file];
-  int64_t elements = 0;
-  auto take = [&](const std::string& name, const torch::Tensor& tensor) {
-    if (tensor.layout() != c10::kStrided || tensor.is_quantized() || tensor.is_meta()) {
-      throw Error("MODEL_MISMATCH", "Expected dense parameters for the model but " + name + " is none");
-    }
-    elements += tensor.numel();
-    if (elements > max_elements) {
-      throw Error("MODEL_MISMATCH", "Expected LeNet-5's parameters for the model but received more than " +
-                                        std::to_string(max_elements) + " elements");
-    }
-    torch::Tensor values = tensor.detach().to(torch::kFloat32).contiguous();
-    contents.tensors.push_back(
-        {name, tensor.sizes().vec(), {values.data_ptr<float>(), values.data_ptr<float>() + values.numel()}});
-  };
-  for (const auto& parameter : module.named_parameters()) take(parameter.name, parameter.value);
-  for (const auto& buffer : module.named_buffers()) take(buffer.name, buffer.value);
-  return contents;
-}
-
 }  // namespace lenet5

@@ -291,6 +291,6 @@ describe("objects", () => {
     expect(await codeOf(() => addon.ScriptModule.load(detached(new Uint8Array(8)), "cpu", "x"))).toBe(
       "LENET5_INVALID_ARGUMENT",
     );
-    expect(await codeOf(() => addon.readTorchScript([] as never, "x"))).toBe("LENET5_INVALID_DTYPE");
+    expect(await codeOf(() => addon.verifyTorchScript([] as never, {} as never))).toMatch(/^LENET5_INVALID_/);
   });
 });
