@@ -108,13 +108,10 @@ describe("damaged model files", { timeout: 1_800_000 }, () => {
     expect(refused).toBeGreaterThan(count / 4);
   });
 
-  it("repaired: what PyTorch's reader does with a forged file is counted, in processes that may die of it", async () => {
+  it("repaired: forged files, whose checksums are right, end in a coded error or load", async () => {
     const count = LONG ? 300 : 30;
     const tally = await fuzz("repaired", file("model.pt"), count);
-    console.log(
-      `forged TorchScript files that ended their process: ${tally.crashes.length} of ${count}`,
-      tally.crashes,
-    );
+    expect(tally.crashes).toEqual([]);
     expect(tally.uncoded).toEqual([]);
     expect(tally.outcomes.size).toBeGreaterThan(1);
   });
