@@ -1,5 +1,5 @@
-// LeNet-5 out to TorchScript, and the check of what was written. Files are read in lib/formats, without libtorch: its own
-// way in runs what they hold.
+// LeNet-5 out to TorchScript, and the check of what was written. Files are read in lib/formats, without libtorch,
+// whose own way in runs what they hold.
 #pragma once
 
 #include <map>
