@@ -5,7 +5,7 @@
 // generator's state, the epoch and the record of early stopping are kept, with the settings that the run depends on and a
 // CRC-32 of all of it; a run with other settings does not resume. The number of threads and the instruction set, on which
 // the last bits depend, are no such settings: a run may go on on another machine.
-import { mkdir, readFile } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { crc32 } from "node:zlib";
 import { expectedButGot, LeNet5Error } from "../errors.js";
@@ -13,12 +13,16 @@ import { writeFileAtomically } from "../files.js";
 import { readSafetensors, safetensorsBytes } from "../formats/safetensors.js";
 import { isObject } from "../is.js";
 import type { NativeEarlyStoppingRecord, NativeSurvey, NativeTrainingState } from "../native/types.js";
+import { readBytes, withRegularFile } from "../regular-file.js";
 import type { Tensor } from "../tensor.js";
 import type { RunRequest } from "./fit-options.js";
 import { joinParameters, type StateDict, splitParameters } from "./state-dict.js";
 
 /** Name of the file in the checkpoint folder. */
 export const CHECKPOINT_NAME = "checkpoint.safetensors";
+
+/** A run of 10,000 classes keeps 16 MB; what is far above is something else. */
+const LARGEST_CHECKPOINT = 256 * 1024 * 1024;
 
 /** What a run depends on: two runs with equal settings go the same way. */
 export type RunSettings = Record<string, string | number>;
@@ -99,20 +103,15 @@ export async function writeCheckpoint(
 
 /**
  * Reads the checkpoint of a folder.
- * @throws LENET5_CHECKPOINT_NOT_FOUND, LENET5_CHECKPOINT_CORRUPT, LENET5_CHECKPOINT_MISMATCH
+ * @throws LENET5_CHECKPOINT_NOT_FOUND, LENET5_FILE_READ_FAILED, LENET5_CHECKPOINT_CORRUPT, LENET5_CHECKPOINT_MISMATCH
  */
 export async function readCheckpoint(directory: string, settings: RunSettings): Promise<NativeTrainingState> {
   const path = join(directory, CHECKPOINT_NAME);
-  let bytes: Buffer;
-  try {
-    bytes = await readFile(path);
-  } catch (cause) {
-    throw new LeNet5Error(
-      "CHECKPOINT_NOT_FOUND",
-      `Expected a checkpoint for ${path} but received ${(cause as Error).message}`,
-      { cause },
-    );
-  }
+  const wanted = { what: "a checkpoint", missing: "CHECKPOINT_NOT_FOUND" } as const;
+  const bytes = await withRegularFile(path, wanted, async (file, size) => {
+    if (size <= LARGEST_CHECKPOINT) return await readBytes(file, size);
+    throw expectedButGot("CHECKPOINT_CORRUPT", `at most ${LARGEST_CHECKPOINT} bytes`, path, `${size}`);
+  });
   let tensors: Record<string, Tensor>;
   let metadata: Record<string, string>;
   try {

@@ -5,7 +5,9 @@ import { join } from "node:path";
 import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { packageRoot } from "#package-root";
+import { checkZip, readZipEntry } from "../../lib/formats/zip-check.js";
 import { idx } from "../../lib/index.js";
+import { AUGMENTED_RECIPE, DEFAULT_RECIPE } from "../../lib/lenet5/recipe.js";
 import { lastJson, lenet5, line, MAIN, type Run, temporaryFolder } from "./lenet5.js";
 
 // One small model, trained once on a folder of synthetic digits in MNIST's file format.
@@ -69,6 +71,39 @@ describe("train", () => {
     expect(readFileSync(weights).equals(readFileSync(others))).toBe(true);
   });
 
+  test("--augment and --class-weights train another model, from the augmented recipe", async () => {
+    const output = join(temporaryFolder(), "m.pt");
+    const run = await lenet5(
+      line`train --data ${data} --augment --class-weights balanced --epochs 2 --seed 1 --threads 2 --output ${output} --json`,
+    );
+    expect(run.status).toBe(0);
+    expect(lastJson(run).epochs).toHaveLength(2);
+    expect(readFileSync(output).equals(readFileSync(model))).toBe(false);
+    const { stdout } = await lenet5(line`train --help`);
+    const { epochs, learningRate } = DEFAULT_RECIPE;
+    expect(stdout.replace(/\s+/g, " ")).toContain(
+      `passes over the training set (default: ${epochs}, with --augment ${AUGMENTED_RECIPE.epochs}`,
+    );
+    expect(stdout.replace(/\s+/g, " ")).toContain(`peak (default: ${learningRate}, with --augment`);
+  });
+
+  test("--early-stopping holds a part of the training set back, and ends when it gets no better", async () => {
+    const output = join(temporaryFolder(), "m.pt");
+    const run = await lenet5(
+      line`train --data ${data} --epochs 500 --early-stopping 1 --schedule constant --threads 2 --output ${output} --json`,
+    );
+    expect(run.stderr).toMatch(/^Training on 2,700 images of 10 classes, validating on 300, testing on 500/);
+    expect(run.stderr).toMatch(/epoch 1\/500: .*validation accuracy/);
+    expect(run.status).toBe(0);
+    const { epochs } = lastJson(run);
+    expect(epochs.length).toBeLessThan(500);
+    const losses = epochs.map(({ validation }: { validation: { loss: number } }) => validation.loss);
+    // The epoch before the last was the best: one without a better figure ends it.
+    expect(Math.min(...losses)).toBe(losses.at(-2));
+    const split = await lenet5(line`train --data ${data} --epochs 1 --validation-split 0.5 --output ${output}`);
+    expect(split.stderr).toMatch(/^Training on 1,500 images of 10 classes, validating on 1,500/);
+  });
+
   test("a device that is not there is an error that says so", async () => {
     const run = await lenet5(
       line`train --data ${data} --device cuda:99 --output ${join(temporaryFolder(), "x.pt")} --json`,
@@ -108,12 +143,12 @@ describe("Ctrl-C during training", () => {
     expect(run.stderr).toMatch(/Go on with: lenet5 train .* --resume\n/);
     const done = [...run.stderr.matchAll(/^epoch (\d+)\/5000:/gm)].map((match) => Number(match[1]));
 
-    const resumed = await lenet5(line`${words} --epochs ${done.length + 2} --resume --json`);
+    const resumed = await lenet5(line`${words} --epochs ${done.length + 3} --resume --json`);
     expect(resumed.status).toBe(0);
-    expect(lastJson(resumed).epochs.map(({ epoch }: { epoch: number }) => epoch)).toEqual([
-      done.length + 1,
-      done.length + 2,
-    ]);
+    const further = lastJson(resumed).epochs.map(({ epoch }: { epoch: number }) => epoch);
+    // An epoch may have ended, and its checkpoint been written, that the interrupted run showed no more.
+    const next = further[0] === done.length + 1 ? done.length + 1 : done.length + 2;
+    expect(further).toEqual([next, next + 1, next + 2].filter((epoch) => epoch <= done.length + 3));
     expect(existsSync(output)).toBe(true);
     expect(existsSync(checkpoint)).toBe(false);
   });
@@ -138,7 +173,13 @@ describe("evaluate", () => {
     const run = await lenet5(line`evaluate --model ${model} --data ${data} --json`);
     expect(run.status).toBe(0);
     const result = lastJson(run);
-    expect(Object.keys(result)).toEqual(["accuracy", "loss", "count", "confusion"]);
+    const names = ["accuracy", "loss", "count", "precision", "recall", "f1", "perClass", "confusion"];
+    expect(Object.keys(result)).toEqual(names);
+    expect(result.perClass[3]).toMatchObject({
+      className: "3",
+      support: result.confusion[3].reduce((a: number, b: number) => a + b),
+      recall: result.confusion[3][3] / result.perClass[3].support,
+    });
     expect(result.count).toBe(500);
     expect(result.accuracy).toBe(lastJson(training).test.accuracy);
     expect(result.confusion.flat().reduce((a: number, b: number) => a + b)).toBe(500);
@@ -159,6 +200,8 @@ describe("evaluate", () => {
     const run = await lenet5(line`evaluate --model ${model} --data ${data}`);
     expect(run.stdout).toMatch(/^Accuracy \d\d\.\d\d %, loss [\d.]+ on 500 images\n/);
     expect(run.stdout).toContain("actual \\ predicted");
+    expect(run.stdout).toMatch(/class .*precision .*recall .*F1/);
+    expect(run.stdout).toContain("mean of the classes");
   });
 });
 
@@ -250,6 +293,22 @@ describe("predict", () => {
     expect(right.length).toBeGreaterThanOrEqual(7);
   });
 
+  test("--top-k names the runners-up, and - is the image on standard input", async () => {
+    const [file] = (await digits(1)) as [string];
+    const words = line`predict --model ${model} --top-k 3`;
+    const child = spawnSync(process.execPath, [MAIN, ...words, "-", "--json"], { input: readFileSync(file) });
+    const [prediction] = JSON.parse(String(child.stdout)).predictions;
+    expect(prediction.file).toBe("-");
+    expect(prediction.top).toHaveLength(3);
+    expect(prediction.top[0]).toEqual({
+      label: prediction.label,
+      className: prediction.className,
+      probability: prediction.probability,
+    });
+    const people = await lenet5([...words, file]);
+    expect(people.stdout).toMatch(/file .*class .*probability .*next/);
+  });
+
   test("a bad image among good ones is named, the others are classified, the status is 1", async () => {
     const [good, bad] = (await digits(2)) as [string, string];
     writeFileSync(bad, readFileSync(good).subarray(0, 60));
@@ -277,6 +336,17 @@ describe("export", () => {
     const odd = join(temporaryFolder(), "file.bin");
     expect((await lenet5(line`export --model ${model} --format ${format} --output ${odd}`)).status).toBe(0);
     expect(existsSync(odd)).toBe(true);
+  });
+
+  test("--model-name is what its help says where it is left out", async () => {
+    const output = join(temporaryFolder(), "other-name.mar");
+    await lenet5(line`export --model ${model} --output ${output}`);
+    const [entry] = (
+      await checkZip(readFileSync(output), { what: "archive", where: output, maxInflatedBytes: 1e7 })
+    ).filter(({ name }) => name === "MAR-INF/MANIFEST.json");
+    const manifest = JSON.parse(String(await readZipEntry(readFileSync(output), entry!)));
+    const { stdout } = await lenet5(line`export --help`);
+    expect(stdout).toContain(`name in the .mar archive (default: "${manifest.model.modelName}")`);
   });
 
   test("a safetensors export evaluates like the model", async () => {

@@ -40,6 +40,15 @@ test("data sets by name", async () => {
   await expect(cached.then(() => "loaded")).rejects.toMatchObject(UNREADABLE);
 });
 
+test("checkpoints", async () => {
+  const checkpointDirectory = temporaryFolder();
+  circle(checkpointDirectory, "checkpoint.safetensors");
+  const model = new LeNet5({ device: "cpu" });
+  const train = { images: new Uint8Array(784), labels: new Int32Array(1) };
+  const run = model.fit(train, { epochs: 1, checkpointDirectory, resume: true });
+  await expect(run[Symbol.asyncIterator]().next()).rejects.toMatchObject(UNREADABLE);
+});
+
 test("models and images", async () => {
   await expect(decodeDigit(circle(temporaryFolder(), "seven.png"))).rejects.toMatchObject(UNREADABLE);
   await expect(LeNet5.load(circle(temporaryFolder(), "model.pt"))).rejects.toMatchObject(UNREADABLE);

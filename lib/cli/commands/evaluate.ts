@@ -3,9 +3,10 @@ import type { Command } from "commander";
 import type { Evaluation } from "../../lenet5/results.js";
 import { addExamples, perform } from "../command.js";
 import { addDataOptions, type DataOptions, inClassesOf, loadPart, type Part } from "../data-source.js";
+import { interruptible } from "../interrupt.js";
 import { addModelOption, openModel } from "../model.js";
 import { addComputeOptions, addJsonOption, type ComputeOptions, wordOption } from "../options.js";
-import { grouped, percent, table } from "../output.js";
+import { grouped, type Output, percent, table } from "../output.js";
 
 interface EvaluateOptions extends DataOptions, ComputeOptions {
   model: string;
@@ -17,7 +18,9 @@ const PRINTED_CLASSES = 20;
 
 /** Adds the command. */
 export function evaluateCommand(program: Command): void {
-  const command = program.command("evaluate").description("Measure a model: accuracy, loss and confusion matrix.");
+  const command = program
+    .command("evaluate")
+    .description("Measure a model: accuracy, loss, precision and recall of each class, confusion matrix.");
   addModelOption(command);
   addDataOptions(command).addOption(
     wordOption("--part <part>", "which images (default: the test set where there is one, else all)", [
@@ -29,23 +32,46 @@ export function evaluateCommand(program: Command): void {
   addJsonOption(addComputeOptions(command));
   addExamples(command, "lenet5 evaluate --model lenet5.pt --data mnist");
   perform<EvaluateOptions>(command, async ({ options, output }) => {
-    using model = await openModel(options);
-    const dataset = inClassesOf(model.classNames, await loadPart(options, output));
-    const evaluation = await model.evaluate(dataset);
-    output.print(
-      `Accuracy ${percent(evaluation.accuracy)}, loss ${evaluation.loss.toFixed(4)} on ${grouped(evaluation.count)} images`,
+    const evaluation = await interruptible(
+      () => output.log("\nStopping."),
+      (signal) => measure(options, output, signal),
     );
-    if (model.numClasses <= PRINTED_CLASSES) output.print(confusionTable(evaluation, model.classNames));
-    const { accuracy, loss, count, confusion } = evaluation;
-    output.finish({ accuracy, loss, count, confusion });
+    const { accuracy, loss, count, precision, recall, f1, perClass, confusion } = evaluation;
+    output.print(`Accuracy ${percent(accuracy)}, loss ${loss.toFixed(4)} on ${grouped(count)} images`);
+    if (perClass.length <= PRINTED_CLASSES) output.print(confusionTable(evaluation));
+    output.print(classTable(evaluation));
+    output.finish({ accuracy, loss, count, precision, recall, f1, perClass, confusion });
   });
 }
 
-function confusionTable({ confusion }: Evaluation, classNames: readonly string[]): string {
-  const rows = confusion.map((row, actual) => {
-    const total = row.reduce((sum, count) => sum + count, 0);
-    const recall = total === 0 ? "" : percent(row[actual]! / total);
-    return [classNames[actual]!, ...row.map((count) => (count === 0 ? "·" : String(count))), recall];
-  });
-  return table(["actual \\ predicted", ...classNames, "right"], rows);
+async function measure(options: EvaluateOptions, output: Output, signal: AbortSignal): Promise<Evaluation> {
+  using model = await openModel(options);
+  const dataset = inClassesOf(model.classNames, await loadPart(options, output, signal));
+  const progress = output.progress("Evaluating", dataset.count);
+  try {
+    return await model.evaluate(dataset, { signal, onProgress: (done) => progress.update(done) });
+  } finally {
+    progress.stop();
+  }
+}
+
+function confusionTable({ confusion, perClass }: Evaluation): string {
+  const names = perClass.map(({ className }) => className);
+  const rows = confusion.map((row, actual) => [
+    names[actual]!,
+    ...row.map((count) => (count === 0 ? "·" : String(count))),
+  ]);
+  return table(["actual \\ predicted", ...names], rows);
+}
+
+function classTable({ perClass, precision, recall, f1, count }: Evaluation): string {
+  const line = (name: string, ...shares: number[]) => [name, ...shares.map(percent)];
+  const rows = perClass.map((each) => [
+    ...line(each.className, each.precision, each.recall, each.f1),
+    grouped(each.support),
+  ]);
+  return table(
+    ["class", "precision", "recall", "F1", "images"],
+    [...rows, [...line("mean of the classes", precision, recall, f1), grouped(count)]],
+  );
 }

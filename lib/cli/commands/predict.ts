@@ -1,13 +1,16 @@
 // `lenet5 predict`
+import { buffer } from "node:stream/consumers";
 import type { Command } from "commander";
 import { LeNet5Error } from "../../errors.js";
+import type { TopClass } from "../../lenet5/top-classes.js";
 import { addExamples, perform, withPartialResult } from "../command.js";
 import { addModelOption, openModel } from "../model.js";
-import { addComputeOptions, addJsonOption, type ComputeOptions } from "../options.js";
+import { addComputeOptions, addJsonOption, type ComputeOptions, wholeOption } from "../options.js";
 import { percent, table } from "../output.js";
 
 interface PredictOptions extends ComputeOptions {
   model: string;
+  topK?: number;
 }
 
 interface FilePrediction {
@@ -17,7 +20,12 @@ interface FilePrediction {
   className: string;
   probability: number;
   probabilities: number[];
+  /** With --top-k: the most probable classes, in order. */
+  top?: TopClass[];
 }
+
+/** Stands for the image on standard input, as other programs have it. */
+const STDIN = "-";
 
 /** Adds the command. */
 export function predictCommand(program: Command): void {
@@ -26,31 +34,52 @@ export function predictCommand(program: Command): void {
     .description(
       "Classify image files of any size and format. An unreadable file is named, the others are still classified, and the exit status is 1.",
     )
-    .argument("<image...>", "image files");
-  addJsonOption(addComputeOptions(addModelOption(command)));
+    .argument("<image...>", "image files; - is the image on standard input");
+  addJsonOption(
+    addComputeOptions(
+      addModelOption(command).addOption(wholeOption("--top-k <n>", "show the n most probable classes", 1, 10_000)),
+    ),
+  );
   addExamples(
     command,
     "lenet5 predict --model lenet5.pt seven.png photo-of-a-three.jpg",
     "lenet5 predict --model lenet5.pt --json *.png",
+    "curl -s https://example.org/seven.png | lenet5 predict --model lenet5.pt --top-k 3 -",
   );
   perform<PredictOptions>(command, async ({ options, operands, output }) => {
     using model = await openModel(options);
     const { decodeDigits } = await import("../../data/image.js");
     const unreadable = new Map<number, LeNet5Error>();
-    const pixels = await decodeDigits(operands, { onUnreadable: (error, index) => unreadable.set(index, error) });
-    const { labels, probabilities, numClasses, classNames } = await model.predict(pixels);
+    const input = operands.includes(STDIN) ? await buffer(process.stdin) : undefined;
+    const sources = operands.map((file) => (file === STDIN ? { image: input! } : file));
+    const pixels = await decodeDigits(sources, { onUnreadable: (error, index) => unreadable.set(index, error) });
+    const { topK } = options;
+    const answer = await model.predict(pixels, topK === undefined ? {} : { topK });
+    const { labels, probabilities, numClasses, classNames, top } = answer;
     const predictions: FilePrediction[] = [];
     for (const [index, file] of operands.entries()) {
       if (unreadable.has(index)) continue;
       const row = Array.from(probabilities.subarray(index * numClasses, (index + 1) * numClasses));
       const label = labels[index]!;
-      predictions.push({ file, label, className: classNames[label]!, probability: row[label]!, probabilities: row });
+      predictions.push({
+        file,
+        label,
+        className: classNames[label]!,
+        probability: row[label]!,
+        probabilities: row,
+        ...(top === undefined ? {} : { top: top[index]! }),
+      });
     }
     if (predictions.length > 0) {
       output.print(
         table(
-          ["file", "class", "probability"],
-          predictions.map((p) => [p.file, p.className, percent(p.probability)]),
+          ["file", "class", "probability", ...(top === undefined ? [] : ["next"])],
+          predictions.map((p) => [
+            p.file,
+            p.className,
+            percent(p.probability),
+            ...(p.top === undefined ? [] : [nextOf(p.top)]),
+          ]),
         ),
       );
     }
@@ -58,6 +87,14 @@ export function predictCommand(program: Command): void {
       throw withPartialResult(summary([...unreadable.values()], operands.length), { predictions });
     output.finish({ predictions });
   });
+}
+
+/** The runners-up on one line. */
+function nextOf(top: readonly TopClass[]): string {
+  return top
+    .slice(1)
+    .map(({ className, probability }) => `${className} ${percent(probability)}`)
+    .join(", ");
 }
 
 /** One error for all files that could not be read. */

@@ -2,12 +2,13 @@
 import { existsSync } from "node:fs";
 import { rm, rmdir } from "node:fs/promises";
 import { join } from "node:path";
-import type { Command, Option } from "commander";
+import { type Command, Option } from "commander";
+import { type Dataset, splitDataset } from "../../data/dataset.js";
 import { isLeNet5Error, LeNet5Error } from "../../errors.js";
 import { type FilePlace, requireWritable } from "../../file-place.js";
 import { CHECKPOINT_NAME } from "../../lenet5/checkpoint.js";
 import type { EpochEvent, FitOptions } from "../../lenet5/fit-options.js";
-import { DEFAULT_RECIPE } from "../../lenet5/recipe.js";
+import { AUGMENTED_RECIPE, DEFAULT_RECIPE, type Recipe } from "../../lenet5/recipe.js";
 import type { Evaluation } from "../../lenet5/results.js";
 import type { LeNet5 } from "../../lenet5.js";
 import { addExamples, perform } from "../command.js";
@@ -26,20 +27,30 @@ import {
 } from "../options.js";
 import { grouped, type Output, type Progress, percent, table } from "../output.js";
 
+/** What is left out is the recipe's. */
 interface TrainOptions extends DataOptions, ComputeOptions {
-  epochs: number;
-  batchSize: number;
-  learningRate: number;
-  schedule: "constant" | "one-cycle";
-  beta1: number;
-  beta2: number;
-  epsilon: number;
-  weightDecay: number;
+  augment?: boolean;
+  epochs?: number;
+  batchSize?: number;
+  learningRate?: number;
+  schedule?: "constant" | "one-cycle";
+  beta1?: number;
+  beta2?: number;
+  epsilon?: number;
+  weightDecay?: number;
+  classWeights?: "balanced";
+  earlyStopping?: number;
+  validationSplit?: number;
   seed: number;
   output: string;
   checkpointDir?: string;
   resume?: boolean;
 }
+
+/** Early stopping chooses among epochs, which the test set must have no part in. */
+const EARLY_STOPPING_SPLIT = 0.1;
+/** The same images are held back whatever the run's seed, so that runs can be compared. */
+const SPLIT_SEED = 0;
 
 /** Adds the command. */
 export function trainCommand(program: Command): void {
@@ -61,32 +72,80 @@ export function trainCommand(program: Command): void {
   addExamples(
     command,
     "lenet5 train --data mnist --epochs 5 --seed 42 --output lenet5.pt",
+    "lenet5 train --data mnist --augment --output lenet5.pt",
     "lenet5 train --data photos/ --epochs 20 --output pets.pt --checkpoint-dir run1",
     "lenet5 train --data photos/ --epochs 20 --output pets.pt --checkpoint-dir run1 --resume",
   );
   perform<TrainOptions>(command, async ({ options, output }) => await train(options, output));
 }
 
-/** How it is trained, by the recipe that the API has too. */
+/** How it is trained: the API's own recipes, of which any part may be given. */
 function recipe(): Option[] {
-  const decay = (flags: string, moment: string) =>
-    numberOption(flags, `Adam's decay of the ${moment} moment`, "in 0 ≤ beta < 1", (x) => x >= 0 && x < 1);
+  const plain = DEFAULT_RECIPE;
+  const augmented = AUGMENTED_RECIPE;
+  /** A description with its default; commander would not know of one that depends on --augment. */
+  const or = (text: string, of: (recipe: Recipe) => number | string): string => {
+    const other = of(augmented) === of(plain) ? "" : `, with --augment ${of(augmented)}`;
+    return `${text} (default: ${of(plain)}${other})`;
+  };
+  const decay = (flags: string, moment: string, index: 0 | 1) =>
+    numberOption(
+      flags,
+      or(`Adam's decay of the ${moment} moment`, ({ betas }) => betas[index]),
+      "in 0 ≤ beta < 1",
+      (x) => x >= 0 && x < 1,
+    );
+  const schedule = wordOption("--schedule <name>", "course of the learning rate", ["constant", "one-cycle"]);
+  schedule.description = or(schedule.description, (recipe) => recipe.schedule);
   return [
-    wholeOption("--epochs <n>", "passes over the training set", 1, 1_000_000).default(DEFAULT_RECIPE.epochs),
-    wholeOption("--batch-size <n>", "images a step", 1, 1_000_000).default(DEFAULT_RECIPE.batchSize),
-    numberOption("--learning-rate <x>", "Adam's learning rate; one-cycle's peak", "above 0", (x) => x > 0).default(
-      DEFAULT_RECIPE.learningRate,
+    new Option("--augment", "distort each training image anew in every epoch (shift, turn, stretch, slant, bend)"),
+    wholeOption(
+      "--epochs <n>",
+      or("passes over the training set", ({ epochs }) => epochs),
+      1,
+      1_000_000,
     ),
-    wordOption("--schedule <name>", "course of the learning rate", ["constant", "one-cycle"]).default(
-      DEFAULT_RECIPE.schedule,
+    wholeOption(
+      "--batch-size <n>",
+      or("images a step", ({ batchSize }) => batchSize),
+      1,
+      1_000_000,
     ),
-    decay("--beta1 <x>", "first").default(DEFAULT_RECIPE.betas[0]),
-    decay("--beta2 <x>", "second").default(DEFAULT_RECIPE.betas[1]),
-    numberOption("--epsilon <x>", "Adam's epsilon", "above 0", (x) => x > 0).default(DEFAULT_RECIPE.epsilon),
-    numberOption("--weight-decay <x>", "L2 penalty", "of at least 0", (x) => x >= 0).default(
-      DEFAULT_RECIPE.weightDecay,
+    numberOption(
+      "--learning-rate <x>",
+      or("Adam's learning rate; one-cycle's peak", ({ learningRate }) => learningRate),
+      "above 0",
+      (x) => x > 0,
     ),
-    wholeOption("--seed <n>", "seed of the initial weights and of the shuffling", 0).default(42),
+    schedule,
+    decay("--beta1 <x>", "first", 0),
+    decay("--beta2 <x>", "second", 1),
+    numberOption(
+      "--epsilon <x>",
+      or("Adam's epsilon", ({ epsilon }) => epsilon),
+      "above 0",
+      (x) => x > 0,
+    ),
+    numberOption(
+      "--weight-decay <x>",
+      or("L2 penalty", ({ weightDecay }) => weightDecay),
+      "of at least 0",
+      (x) => x >= 0,
+    ),
+    wordOption("--class-weights <kind>", "weigh rare classes more in the loss", ["balanced"]),
+    wholeOption(
+      "--early-stopping <n>",
+      "end when the validation loss has not fallen for n epochs, and keep the best epoch's weights",
+      1,
+      1_000_000,
+    ),
+    numberOption(
+      "--validation-split <x>",
+      `share of each class of the training set that is held back to validate with, in place of the test set (default: none, with --early-stopping ${EARLY_STOPPING_SPLIT})`,
+      "above 0 and below 1",
+      (x) => x > 0 && x < 1,
+    ),
+    wholeOption("--seed <n>", "seed of the initial weights, the shuffling and the distortions", 0).default(42),
   ];
 }
 
@@ -114,13 +173,14 @@ interface Run {
 async function fitAndSave(options: TrainOptions, output: Output, run: Run, signal: AbortSignal): Promise<number> {
   await output.leaveStdoutTo(options.output);
   const place = await checkPlace(options.output);
-  const { train, test } = await loadData(options, output, signal);
+  const { train, validation, test } = await loadSets(options, output, signal);
   const { LeNet5, setNumThreads } = await import("../../index.js");
   if (options.threads !== undefined) setNumThreads(options.threads);
   const { seed, device, engine } = options;
   using model = new LeNet5({ numClasses: train.classNames.length, classNames: train.classNames, seed, device, engine });
+  const held = validation === undefined ? "" : `, validating on ${grouped(validation.count)}`;
   output.log(
-    `Training on ${grouped(train.count)} images of ${train.classNames.length} classes, testing on ${grouped(test.count)} (${model.device}, ${model.engine} engine)`,
+    `Training on ${grouped(train.count)} images of ${train.classNames.length} classes${held}, testing on ${grouped(test.count)} (${model.device}, ${model.engine} engine)`,
   );
 
   // Beside a device or a pipe there is no place for checkpoints.
@@ -128,11 +188,11 @@ async function fitAndSave(options: TrainOptions, output: Output, run: Run, signa
   await follow(
     model.fit(train, {
       ...fitOptions(options),
-      validation: test,
+      validation: validation ?? test,
       signal,
       ...(checkpointDirectory === undefined ? {} : { checkpointDirectory }),
     }),
-    options.epochs,
+    validation === undefined ? "test" : "validation",
     output,
     run,
   );
@@ -142,9 +202,22 @@ async function fitAndSave(options: TrainOptions, output: Output, run: Run, signa
     await removeCheckpoint(checkpointDirectory);
   }
 
-  const result = await model.evaluate(test);
-  summarise(options, output, model, run, result);
+  const result = await model.evaluate(test, { signal });
+  summarise(options, output, model, run, result, validation === undefined ? "test" : "validation");
   return 0;
+}
+
+/** The data set, with a part of its training images held back where that was asked for. */
+async function loadSets(
+  options: TrainOptions,
+  output: Output,
+  signal: AbortSignal,
+): Promise<{ train: Dataset; validation: Dataset | undefined; test: Dataset }> {
+  const { train, test } = await loadData(options, output, signal);
+  const { earlyStopping, validationSplit = earlyStopping === undefined ? undefined : EARLY_STOPPING_SPLIT } = options;
+  if (validationSplit === undefined) return { train, validation: undefined, test };
+  const parts = splitDataset(train, validationSplit, SPLIT_SEED);
+  return { train: parts.train, validation: parts.test, test };
 }
 
 /** Refuses a place that cannot take the model before hours are spent on training it. */
@@ -160,20 +233,25 @@ async function checkPlace(path: string): Promise<FilePlace> {
   }
 }
 
+/** What was given, and nothing else: the rest is for `fit` to fill in. */
 function fitOptions(options: TrainOptions): FitOptions {
-  const {
-    epochs,
-    batchSize,
-    learningRate,
-    schedule,
-    beta1,
-    beta2,
-    epsilon,
-    weightDecay,
+  const { augment = false, beta1, beta2, earlyStopping, seed, resume = false } = options;
+  const { epochs, batchSize, learningRate, schedule, epsilon, weightDecay, classWeights } = options;
+  const [first, second] = (augment ? AUGMENTED_RECIPE : DEFAULT_RECIPE).betas;
+  return {
+    ...(epochs === undefined ? {} : { epochs }),
+    ...(batchSize === undefined ? {} : { batchSize }),
+    ...(learningRate === undefined ? {} : { learningRate }),
+    ...(schedule === undefined ? {} : { schedule }),
+    ...(epsilon === undefined ? {} : { epsilon }),
+    ...(weightDecay === undefined ? {} : { weightDecay }),
+    ...(classWeights === undefined ? {} : { classWeights }),
+    ...(earlyStopping === undefined ? {} : { earlyStopping: { patience: earlyStopping } }),
+    betas: [beta1 ?? first, beta2 ?? second],
+    augmentation: augment,
     seed,
-    resume = false,
-  } = options;
-  return { epochs, batchSize, learningRate, schedule, betas: [beta1, beta2], epsilon, weightDecay, seed, resume };
+    resume,
+  };
 }
 
 function checkpointFolder({ checkpointDir, output }: TrainOptions): string {
@@ -181,18 +259,24 @@ function checkpointFolder({ checkpointDir, output }: TrainOptions): string {
 }
 
 async function removeCheckpoint(folder: string): Promise<void> {
-  await rm(join(folder, CHECKPOINT_NAME), { force: true });
+  // Where it cannot be removed it stays: the model is saved, and that was the task.
+  await rm(join(folder, CHECKPOINT_NAME), { force: true }).catch(() => {});
   // Fails, as it should, where somebody keeps other files in it.
   await rmdir(folder).catch(() => {});
 }
 
 /** Shows a training on stderr and collects its epochs. */
-async function follow(events: ReturnType<LeNet5["fit"]>, epochs: number, output: Output, run: Run): Promise<void> {
+async function follow(
+  events: ReturnType<LeNet5["fit"]>,
+  validatedOn: "test" | "validation",
+  output: Output,
+  run: Run,
+): Promise<void> {
   let progress: Progress | undefined;
   try {
     for await (const event of events) {
       if (event.type === "progress") {
-        const { epoch, step, steps, loss, imagesPerSecond } = event;
+        const { epoch, epochs, step, steps, loss, imagesPerSecond } = event;
         progress ??= output.progress(`epoch ${epoch}/${epochs}`, steps);
         progress.update(step, `loss ${loss.toFixed(4)}, ${grouped(imagesPerSecond)} images/s`);
         continue;
@@ -202,8 +286,8 @@ async function follow(events: ReturnType<LeNet5["fit"]>, epochs: number, output:
       run.epochs.push(event);
       run.checkpoint = event.checkpoint ?? run.checkpoint;
       output.log(
-        `epoch ${event.epoch}/${epochs}: loss ${event.loss.toFixed(4)}, ${grouped(event.imagesPerSecond)} images/s` +
-          (event.validation ? `, test accuracy ${percent(event.validation.accuracy)}` : ""),
+        `epoch ${event.epoch}/${event.epochs}: loss ${event.loss.toFixed(4)}, ${grouped(event.imagesPerSecond)} images/s` +
+          (event.validation ? `, ${validatedOn} accuracy ${percent(event.validation.accuracy)}` : ""),
       );
     }
   } finally {
@@ -211,8 +295,16 @@ async function follow(events: ReturnType<LeNet5["fit"]>, epochs: number, output:
   }
 }
 
-function summarise(options: TrainOptions, output: Output, model: LeNet5, { epochs }: Run, test: Evaluation): void {
-  const head = ["epoch", "loss", "seconds", "images/s", "learning rate", "test loss", "test accuracy"];
+function summarise(
+  options: TrainOptions,
+  output: Output,
+  model: LeNet5,
+  { epochs }: Run,
+  test: Evaluation,
+  validatedOn: "test" | "validation",
+): void {
+  const validated = [`${validatedOn} loss`, `${validatedOn} accuracy`];
+  const head = ["epoch", "loss", "seconds", "images/s", "learning rate", ...validated];
   const rows = epochs.map((event) => [
     String(event.epoch),
     event.loss.toFixed(4),
@@ -223,6 +315,8 @@ function summarise(options: TrainOptions, output: Output, model: LeNet5, { epoch
     event.validation === undefined ? "" : percent(event.validation.accuracy),
   ]);
   output.print(table(head, rows));
+  const last = epochs.at(-1);
+  if (last !== undefined && last.epoch < last.epochs) output.print(`Stopped early, after epoch ${last.epoch}.`);
   output.print(`Test accuracy ${percent(test.accuracy)}, loss ${test.loss.toFixed(4)}. Saved ${options.output}`);
   output.finish({
     epochs: epochs.map(({ epoch, loss, seconds, imagesPerSecond, validation }) => ({
