@@ -17,7 +17,7 @@ import {
 } from "./lenet5/fit-options.js";
 import { readModel } from "./lenet5/load.js";
 import { defaultClassNames, METADATA_NAME, MNIST_NORMALIZATION, writeMetadata } from "./lenet5/metadata.js";
-import { metricsOf } from "./lenet5/metrics.js";
+import { confusionRows, metricsOf } from "./lenet5/metrics.js";
 import {
   type LeNet5Options,
   LOAD_OPTIONS,
@@ -240,10 +240,11 @@ export class LeNet5 {
     const set = imageSet(data, this.numClasses, "data");
     const total = set.labels.length;
     const { classNames } = this;
-    const { loss, confusion } = await withProgress(onProgress, total, signal, (tell, together) =>
+    const { loss, confusion, ...counts } = await withProgress(onProgress, total, signal, (tell, together) =>
       cancellable(together, (cancellation) => this.#native.evaluate(set, batchSize, cancellation, tell)),
     );
-    return { loss, ...metricsOf(confusion, classNames) };
+    const rows = confusion && { confusion: confusionRows(confusion, classNames.length) };
+    return { loss, ...metricsOf(counts, classNames), ...rows };
   }
 
   /**

@@ -1,4 +1,5 @@
-// What a confusion matrix says: one function for `evaluate` and for the validation of `fit`.
+// What the native side's counts say: one function for `evaluate` and for the validation of `fit`.
+import type { NativeEvaluation } from "../native/types.js";
 
 /** Figures over a labelled set. Precision, recall and F1 are macro averages: every class that occurs counts the same. */
 export interface Metrics {
@@ -29,50 +30,54 @@ export interface ClassMetrics {
 }
 
 /** What {@link metricsOf} gives. */
-export interface ConfusionMetrics extends Omit<Metrics, "loss"> {
+export interface CountedMetrics extends Omit<Metrics, "loss"> {
   /** Number of images. */
   count: number;
-  /** `confusion[actual][predicted]`: numbers of images. */
-  confusion: number[][];
   /** One entry a class, in order. */
   perClass: ClassMetrics[];
 }
 
 /**
  * As scikit-learn's `precision_recall_fscore_support` has it: a quotient by zero is 0, and a class that neither occurs nor
- * was ever answered is left out of the averages.
- * @param flat - actual × predicted, row-major
+ * was ever answered is left out of the averages. Time and memory grow with the classes, not with their square.
  */
-export function metricsOf(flat: ArrayLike<number>, classNames: readonly string[]): ConfusionMetrics {
-  const classes = classNames.length;
-  const confusion = Array.from({ length: classes }, (_, actual) =>
-    Array.from({ length: classes }, (_, predicted) => flat[actual * classes + predicted]!),
-  );
-  const predictedAs = confusion.map((_, predicted) => confusion.reduce((sum, row) => sum + row[predicted]!, 0));
-  const perClass = confusion.map((row, i): ClassMetrics => {
-    const support = row.reduce((sum, count) => sum + count, 0);
-    const precision = quotient(row[i]!, predictedAs[i]!);
-    const recall = quotient(row[i]!, support);
+export function metricsOf(
+  { actual, predicted, right }: Pick<NativeEvaluation, "actual" | "predicted" | "right">,
+  classNames: readonly string[],
+): CountedMetrics {
+  const perClass = classNames.map((className, i): ClassMetrics => {
+    const support = actual[i]!;
+    const precision = quotient(right[i]!, predicted[i]!);
+    const recall = quotient(right[i]!, support);
     const f1 = quotient(2 * precision * recall, precision + recall);
-    return { className: classNames[i]!, precision, recall, f1, support };
+    return { className, precision, recall, f1, support };
   });
-  const occurring = perClass.filter(({ support }, i) => support > 0 || predictedAs[i]! > 0);
+  const occurring = perClass.filter(({ support }, i) => support > 0 || predicted[i]! > 0);
   const mean = (key: "precision" | "recall" | "f1"): number =>
     quotient(
       occurring.reduce((sum, each) => sum + each[key], 0),
       occurring.length,
     );
-  const count = perClass.reduce((sum, { support }) => sum + support, 0);
-  const right = confusion.reduce((sum, row, i) => sum + row[i]!, 0);
+  const count = sumOf(actual);
   return {
     count,
-    accuracy: quotient(right, count),
+    accuracy: quotient(sumOf(right), count),
     precision: mean("precision"),
     recall: mean("recall"),
     f1: mean("f1"),
-    confusion,
     perClass,
   };
+}
+
+/** `[actual][predicted]` of a flat matrix. */
+export function confusionRows(flat: Uint32Array, classes: number): number[][] {
+  return Array.from({ length: classes }, (_, actual) =>
+    Array.from(flat.subarray(actual * classes, (actual + 1) * classes)),
+  );
+}
+
+function sumOf(counts: Uint32Array): number {
+  return counts.reduce((sum, count) => sum + count, 0);
 }
 
 function quotient(part: number, whole: number): number {

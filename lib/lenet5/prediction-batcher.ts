@@ -4,6 +4,7 @@
 // itself. Resolution: while one native call is under way (and until the current tick ends), predictions gather; the next
 // call takes all of them that have the same element type and size. What waits is a copy: the caller's array is the
 // caller's again when `predict` returns. The weights are those of the call too: `begin` comes before they change.
+import { LeNet5Error } from "../errors.js";
 import { isFloat32Array } from "../is.js";
 import type { NativeCancellation, NativeLeNet5 } from "../native/types.js";
 import type { Pixels } from "./pixels.js";
@@ -89,17 +90,15 @@ export class PredictionBatcher {
     this.#running += 1;
     try {
       const { size } = batch[0]!.pixels;
-      const { output, labels } = await this.#native.predict(
+      const { output, labels, refused } = await this.#native.predict(
         batch.map((one) => one.pixels.data),
         size,
         batch[0]!.log,
       );
       if (batch.length === 1) batch[0]!.resolve({ output, labels });
-      else this.#distribute(batch, output, labels);
+      else this.#distribute(batch, output, labels, new Set(refused));
     } catch (error) {
-      // One request's bad pixels must not fail its neighbours: each is asked again on its own.
-      if (batch.length === 1) batch[0]!.reject(error);
-      else await Promise.all(batch.map((one) => this.#alone(one)));
+      for (const one of batch) one.reject(error);
     } finally {
       this.#running -= 1;
       if (this.#waiting.length > 0) void this.#flush();
@@ -127,21 +126,27 @@ export class PredictionBatcher {
     return batch;
   }
 
-  #distribute(batch: readonly Waiting[], output: Float32Array, labels: Int32Array): void {
+  #distribute(batch: readonly Waiting[], output: Float32Array, labels: Int32Array, refused: ReadonlySet<number>): void {
     const total = batch.reduce((sum, one) => sum + one.pixels.count, 0);
     // Rather no answer than a neighbour's.
-    if (labels.length !== total) throw new Error(`Expected ${total} predictions but received ${labels.length}`);
+    if (labels.length !== total) {
+      throw new LeNet5Error("NATIVE_FAILURE", `Expected ${total} predictions but received ${labels.length}`);
+    }
     let start = 0;
-    for (const one of batch) {
+    for (const [i, one] of batch.entries()) {
       const end = start + one.pixels.count;
-      one.resolve({
-        output: output.slice(start * this.#numClasses, end * this.#numClasses),
-        labels: labels.slice(start, end),
-      });
+      if (refused.has(i)) void this.#alone(one);
+      else {
+        one.resolve({
+          output: output.slice(start * this.#numClasses, end * this.#numClasses),
+          labels: labels.slice(start, end),
+        });
+      }
       start = end;
     }
   }
 
+  /** Asks for bad pixels once more, for the error that names them. */
   async #alone(one: Waiting): Promise<void> {
     try {
       one.resolve(await this.#native.predict([one.pixels.data], one.pixels.size, one.log));

@@ -56,8 +56,8 @@ export interface EvaluateOptions extends CallOptions {
 export interface Evaluation extends Metrics {
   /** Number of images. */
   count: number;
-  /** `confusion[actual][predicted]`: numbers of images. */
-  confusion: number[][];
+  /** `confusion[actual][predicted]`: numbers of images; there for up to 1,000 classes, since it grows with their square. */
+  confusion?: number[][];
   /** Precision, recall, F1 and number of images of each class, in order. */
   perClass: ClassMetrics[];
 }

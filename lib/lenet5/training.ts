@@ -121,8 +121,8 @@ function toFitEvent(
   };
 }
 
-function figuresOf({ loss, confusion }: NativeEvaluation, classNames: readonly string[]): Metrics {
-  const { accuracy, precision, recall, f1 } = metricsOf(confusion, classNames);
+function figuresOf({ loss, ...counts }: NativeEvaluation, classNames: readonly string[]): Metrics {
+  const { accuracy, precision, recall, f1 } = metricsOf(counts, classNames);
   return { loss, accuracy, precision, recall, f1 };
 }
 

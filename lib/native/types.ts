@@ -64,7 +64,8 @@ export interface NativeFitRequest {
   classWeights?: Float32Array;
   /**
    * Ends the run after `patience` epochs in which the validation's metric was not better than the best one by more than
-   * `minDelta`. However the run comes to its end, the model then has the best epoch's weights. Needs `validation`.
+   * `minDelta`. A run that comes to its end, so or by its last epoch, leaves the best epoch's weights; one that is
+   * stopped leaves those of that moment. Needs `validation`.
    */
   earlyStopping?: { metric: "loss" | "accuracy"; patience: number; minDelta: number };
 }
@@ -79,6 +80,7 @@ export type NativeFitEvent =
       seconds: number;
       imagesPerSecond: number;
       learningRate: number;
+      /** Without the confusion matrix. */
       validation?: NativeEvaluation;
       state?: NativeTrainingState;
     };
@@ -89,7 +91,7 @@ export interface NativeFitResult {
   stopped: boolean;
   /** By early stopping. */
   stoppedEarly: boolean;
-  /** The epoch whose weights the model has now, with early stopping. */
+  /** The epoch whose weights the model has now, with early stopping; none where no epoch had a finite figure. */
   bestEpoch?: number;
 }
 
@@ -126,8 +128,14 @@ export interface NativeFit {
 export interface NativeEvaluation {
   /** Mean negative log-likelihood. */
   loss: number;
-  /** classes × classes, row-major: [actual][predicted], numbers of images. */
-  confusion: Float64Array;
+  /** Images of each class. */
+  actual: Uint32Array;
+  /** Images that were taken for each class. */
+  predicted: Uint32Array;
+  /** Images of each class that were taken for it. */
+  right: Uint32Array;
+  /** classes × classes, row-major: [actual][predicted], numbers of images; up to 1,000 classes. */
+  confusion?: Uint32Array;
 }
 
 export interface NativeLeNet5Options {
@@ -147,7 +155,7 @@ export interface NativeLeNet5 {
   readonly device: string;
   readonly engine: "fused" | "libtorch";
   readonly instructionSet: string;
-  /** Writes probabilities (or log-probabilities) and labels into the arrays given. */
+  /** Writes probabilities (or log-probabilities) and labels into the arrays given, which must not share memory. */
   predictSync(
     pixels: Uint8Array | Float32Array,
     size: number,
@@ -155,13 +163,17 @@ export interface NativeLeNet5 {
     labels: Int32Array | undefined,
     log: boolean,
   ): void;
-  /** All parts have one element type; they are copied and run as one batch. */
+  /**
+   * All parts have one element type; they are copied and run as one batch, with the weights of the moment of the call. Of
+   * several parts, `refused` names those whose pixels are not all finite; the rows of the others are right. One such part
+   * alone fails.
+   */
   predict(
     parts: readonly (Uint8Array | Float32Array)[],
     size: number,
     log: boolean,
     cancellation?: NativeCancellation,
-  ): Promise<{ output: Float32Array; labels: Int32Array }>;
+  ): Promise<{ output: Float32Array; labels: Int32Array; refused?: Uint32Array }>;
   /** `onProgress` is told now and then how many images are done; it must not throw. */
   evaluate(
     data: NativeImageSet,

@@ -9,6 +9,7 @@
 #include "../lenet5/crc32.h"
 #include "async_task.h"
 #include "checked.h"
+#include "evaluation_js.h"
 #include "external.h"
 #include "js_error.h"
 #include "typed_arrays.h"
@@ -39,8 +40,7 @@ Napi::Object to_js(Napi::Env env, const EpochResult& result) {
   event.Set("learningRate", result.learning_rate);
   if (result.validation) {
     Napi::Object validation = Napi::Object::New(env);
-    validation.Set("loss", result.validation->loss);
-    validation.Set("confusion", copy_out(env, result.validation->confusion));
+    set_counts(env, validation, *result.validation);
     event.Set("validation", validation);
   }
   if (result.state) event.Set("state", addon::to_js(env, *result.state));
@@ -239,15 +239,18 @@ Napi::Value FitClass::JS_start(const Napi::CallbackInfo& info) {
       changed = {number_of(object.Get("mean"), "mean"), number_of(object.Get("std"), "std")};
     }
     TrainingState start;
+    // Held here and asked for again: reading `resume` may run code that disposes of this.
     const auto data = request();
-    if (!resume.IsUndefined()) start = training_state_of(resume, model_->num_classes());
+    const auto model = model_;
+    if (!resume.IsUndefined()) start = training_state_of(resume, model->num_classes());
+    request();
     if (started_) throw Error("MODEL_BUSY", "Expected a training that has not begun for start but received another");
-    const auto busy = model_->begin_training();
+    const auto busy = model->begin_training();
     // Only now, when nothing can be refused any more, does the model change.
     started_ = true;
-    if (changed) model_->set_normalization(*changed);
-    if (!start.optimizer.parameters.empty()) model_->set_parameters(start.optimizer.parameters);
-    return start_thread(info.Env(), {model_, busy, data, std::move(start)}, on_event, run_);
+    if (changed) model->set_normalization(*changed);
+    if (!start.optimizer.parameters.empty()) model->set_parameters(start.optimizer.parameters);
+    return start_thread(info.Env(), {model, busy, data, std::move(start)}, on_event, run_);
   });
 }
 

@@ -49,14 +49,33 @@ OwnedImages::OwnedImages(const std::vector<Napi::Value>& parts, int size)
     const auto length = static_cast<size_t>(view.count * image_bytes(view));
     if (length > 0) std::memcpy(data_.data() + offset, view.pixels, length);
     offset += length;
+    counts_.push_back(view.count);
     images_.type = view.type;
     images_.count += view.count;
   }
   images_.pixels = data_.data();
 }
 
-OwnedImages::OwnedImages(OwnedImages&& other) noexcept : data_(std::move(other.data_)), images_(other.images_) {
+OwnedImages::OwnedImages(OwnedImages&& other) noexcept
+    : data_(std::move(other.data_)), counts_(std::move(other.counts_)), images_(other.images_) {
   images_.pixels = data_.data();
+}
+
+std::vector<uint32_t> OwnedImages::blank_parts_not_finite() {
+  std::vector<uint32_t> blanked;
+  if (counts_.size() < 2 || images_.type != kernels::PixelType::float32) return blanked;
+  int64_t first = 0;
+  for (size_t part = 0; part < counts_.size(); part++) {
+    const Images images = part_of(images_, first, counts_[part]);
+    const int64_t pixels = images.count * images.size * images.size;
+    if (!kernels::all_finite(static_cast<const float*>(images.pixels), pixels)) {
+      const int64_t bytes = image_bytes(images);
+      std::memset(data_.data() + first * bytes, 0, static_cast<size_t>(images.count * bytes));
+      blanked.push_back(static_cast<uint32_t>(part));
+    }
+    first += counts_[part];
+  }
+  return blanked;
 }
 
 ImageSet image_set_of(const Napi::Value& value, int64_t num_classes, const char* where) {

@@ -3,6 +3,7 @@
 
 #include <napi.h>
 
+#include <cstdint>
 #include <memory>
 #include <vector>
 
@@ -25,9 +26,13 @@ class OwnedImages {
   OwnedImages(OwnedImages&& other) noexcept;
 
   const Images& view() const { return images_; }
+  // Of several arrays, those that hold NaN or infinity become black; returns their positions. One array alone is left
+  // as it is, for check_finite to name the pixel.
+  std::vector<uint32_t> blank_parts_not_finite();
 
  private:
   std::vector<char> data_;
+  std::vector<int64_t> counts_;  // images of each array
   Images images_;
 };
 

@@ -1,6 +1,7 @@
 #include "lenet5_class.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <utility>
 
 #include "../lenet5/parameters.h"
@@ -24,6 +25,16 @@ std::vector<Napi::Value> items_of(const Napi::Array& array) {
   std::vector<Napi::Value> items;
   for (uint32_t i = 0; i < array.Length(); i++) items.push_back(array.Get(i));
   return items;
+}
+
+struct Memory {
+  const void* data;
+  size_t bytes;
+};
+
+bool meet(const Memory& a, const Memory& b) {
+  const auto start_a = reinterpret_cast<uintptr_t>(a.data), start_b = reinterpret_cast<uintptr_t>(b.data);
+  return a.bytes > 0 && b.bytes > 0 && start_a < start_b + b.bytes && start_b < start_a + a.bytes;
 }
 
 }  // namespace
@@ -68,7 +79,7 @@ Napi::Value LeNet5Class::JS_instructionSet(const Napi::CallbackInfo& info) {
 }
 
 // predictSync(pixels, size, output, labels | undefined, log). No JavaScript runs in between, so the arrays stay as they
-// are.
+// are. What is written must not be what is still to be read.
 void LeNet5Class::JS_predictSync(const Napi::CallbackInfo& info) {
   with_js_errors(info.Env(), [&] {
     const bool log = boolean_of(info[4], "log");
@@ -88,6 +99,12 @@ void LeNet5Class::JS_predictSync(const Napi::CallbackInfo& info) {
                                          " elements for labels but received " + std::to_string(view.length));
       }
       labels = view.data;
+    }
+    const Memory read{images.pixels, count * static_cast<size_t>(image_bytes(images))},
+        scores{output.data, length * sizeof(float)}, classes{labels, labels == nullptr ? 0 : count * sizeof(int32_t)};
+    if (meet(read, scores) || meet(read, classes) || meet(scores, classes)) {
+      throw Error("INVALID_ARGUMENT",
+                  "Expected memory apart from the other arrays' for output but received some of it");
     }
     predict(*weights, images, output.data);
     finish(output.data, images.count, weights->num_classes, labels, log);

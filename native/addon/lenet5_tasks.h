@@ -16,6 +16,7 @@
 #include "../lenet5/model.h"
 #include "../lenet5/parameters.h"
 #include "async_task.h"
+#include "evaluation_js.h"
 #include "external.h"
 #include "images.h"
 #include "progress_channel.h"
@@ -55,6 +56,7 @@ class PredictTask : public AsyncTask {
   void Run() override {
     const int64_t classes = weights_->num_classes;
     const int64_t count = images_.view().count;
+    refused_ = images_.blank_parts_not_finite();
     scores_.resize(static_cast<size_t>(count * classes));
     labels_.resize(static_cast<size_t>(count));
     if (!predict(*weights_, images_.view(), scores_.data(), cancellation_.get())) throw aborted();
@@ -65,6 +67,7 @@ class PredictTask : public AsyncTask {
     Napi::Object result = Napi::Object::New(env);
     result.Set("output", copy_out(env, scores_));
     result.Set("labels", copy_out(env, labels_));
+    if (!refused_.empty()) result.Set("refused", copy_out(env, refused_));
     return result;
   }
 
@@ -74,6 +77,7 @@ class PredictTask : public AsyncTask {
   CancellationPointer cancellation_;
   std::vector<float> scores_;
   std::vector<int32_t> labels_;
+  std::vector<uint32_t> refused_;
 };
 
 class EvaluateTask : public AsyncTask {
@@ -109,8 +113,8 @@ class EvaluateTask : public AsyncTask {
   }
   Napi::Value Result(Napi::Env env) override {
     Napi::Object result = Napi::Object::New(env);
-    result.Set("loss", result_.loss);
-    result.Set("confusion", copy_out(env, result_.confusion));
+    set_counts(env, result, result_);
+    if (!result_.confusion.empty()) result.Set("confusion", copy_out(env, result_.confusion));
     return result;
   }
 

@@ -7,6 +7,7 @@
 
 #include <torch/script.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <sstream>
@@ -98,8 +99,9 @@ double difference_from_torchscript(const Weights& weights, const std::string& ar
     const auto* values = other.data_ptr<float>();
     for (size_t i = 0; i < own.size(); i++) {
       const double difference = std::abs(static_cast<double>(own[i]) - static_cast<double>(values[i]));
-      // std::max would drop a NaN.
-      if (!(difference <= largest)) largest = difference;
+      // Any comparison drops a NaN sooner or later; one of them is no answer at all.
+      if (std::isnan(difference)) return difference;
+      largest = std::max(largest, difference);
     }
   }
   return largest;

@@ -1,6 +1,7 @@
-// A model over a labelled set: mean negative log-likelihood and confusion matrix.
+// A model over a labelled set: mean negative log-likelihood, and what it answered, counted by class.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <vector>
@@ -10,12 +11,18 @@
 
 namespace lenet5 {
 
+// The matrix grows with the square of the classes (10,000 of them: 400 MB), so more than these have none.
+constexpr int64_t kMaxConfusionClasses = 1000;
+
+// Numbers of images.
 struct Evaluation {
-  double loss;
-  std::vector<double> confusion;  // classes × classes, [actual][predicted]
+  double loss = 0;
+  // By class: of it, taken for it, and both.
+  std::vector<uint32_t> actual, predicted, right;
+  std::vector<uint32_t> confusion;  // classes × classes, [actual][predicted]; empty above kMaxConfusionClasses
 
   // The share of right answers.
-  double accuracy(int64_t num_classes) const;
+  double accuracy() const;
 };
 
 // `batch` images at a time; `progress` is told how many are done. Nothing where it was cancelled. The set has been

@@ -1,11 +1,24 @@
 #include "images.h"
 
 #include <cmath>
+#include <limits>
 #include <string>
 
 #include "error.h"
+#include "number_text.h"
 
 namespace lenet5 {
+
+void check_normalization(const Normalization& normalization) {
+  const auto mean = static_cast<float>(normalization.mean), deviation = static_cast<float>(normalization.std);
+  // The smallest normal number: the kernels take smaller ones as 0.
+  if (deviation >= std::numeric_limits<float>::min() && std::isfinite(deviation) && std::isfinite(mean / deviation)) {
+    return;
+  }
+  throw Error("INVALID_OPTION",
+              "Expected a mean and a std above 0 that divide in float32 for normalization but received " +
+                  number_text(normalization.mean) + " and " + number_text(normalization.std));
+}
 
 int64_t image_bytes(const Images& images) {
   const int64_t pixel = images.type == kernels::PixelType::uint8 ? 1 : int64_t{sizeof(float)};

@@ -17,6 +17,9 @@ struct Normalization {
   double std = 0.3081;
 };
 
+// Throws INVALID_OPTION where float32 has no finite number for a normalised pixel.
+void check_normalization(const Normalization& normalization);
+
 using Images = kernels::Images;
 
 // A labelled uint8 set; `size` is 28 or 32.

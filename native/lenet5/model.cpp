@@ -37,6 +37,7 @@ WeightsPointer Model::weights() const {
 
 // Null keeps what is there.
 void Model::replace(const Normalization* normalization, std::vector<float>* parameters) {
+  if (normalization != nullptr) check_normalization(*normalization);
   const int64_t length = parameter_length(num_classes_);
   if (parameters != nullptr && static_cast<int64_t>(parameters->size()) != length) {
     throw Error("MODEL_MISMATCH", "Expected " + std::to_string(length) + " parameters for the model but received " +

@@ -93,7 +93,7 @@ TrainResult train(const Engine& engine, int64_t num_classes, const Normalization
       result.validation = evaluate(*predictor, num_classes, *data.validation, kValidationBatch, &stop);
       if (!result.validation) return {true, false, 0};
       if (early) {
-        early->note(epoch + 1, result.validation->loss, result.validation->accuracy(num_classes), state.parameters);
+        early->note(epoch + 1, result.validation->loss, result.validation->accuracy(), state.parameters);
       }
     }
     if (options.snapshots) {
@@ -103,9 +103,11 @@ TrainResult train(const Engine& engine, int64_t num_classes, const Normalization
     }
     observer.epoch(result);
   }
-  if (!early || early->record().best_epoch == 0) return {};
-  observer.weights(early->record().parameters);
-  return {false, early->over(), early->record().best_epoch};
+  if (!early) return {};
+  const EarlyStoppingRecord& best = early->record();
+  // Where no epoch had a finite value there are no best weights, and the run has ended for want of one all the same.
+  if (best.best_epoch > 0) observer.weights(best.parameters);
+  return {false, early->over(), best.best_epoch};
 }
 
 }  // namespace lenet5

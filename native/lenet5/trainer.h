@@ -69,10 +69,11 @@ struct TrainObserver {
 struct TrainResult {
   bool stopped = false;        // by `stop`, before its end
   bool stopped_early = false;  // by TrainOptions::early_stopping
-  int64_t best_epoch = 0;      // whose weights the model has now; 0 without early stopping
+  int64_t best_epoch = 0;      // whose weights the model has now; 0 without early stopping, or when it was stopped
 };
 
-// Runs until done or until `stop` is set, which ends it within one batch, of the validation too. An epoch whose
+// Runs until done or until `stop` is set, which ends it within one batch, of the validation too, and leaves the weights
+// of that moment, with early stopping too: the best ones are those of a run that came to its end. An epoch whose
 // validation was cut off has not ended: nobody is told of it, and a resumed run does it again.
 TrainResult train(const Engine& engine, int64_t num_classes, const Normalization& normalization,
                   const TrainOptions& options, const TrainingData& data, const TrainingState& start,

@@ -54,8 +54,8 @@ describe.each(engines)("fit with the %s engine", (engine) => {
     const evaluation = await model.evaluate(data);
     expect(evaluation.accuracy).toBeCloseTo(epochs[3]!.validation!.accuracy, 6);
     expect(evaluation.loss).toBeCloseTo(epochs[3]!.validation!.loss, 6);
-    expect(evaluation.confusion.flat().reduce((sum, n) => sum + n, 0)).toBe(960);
-    expect(evaluation.confusion.map((row) => row.reduce((sum, n) => sum + n, 0))).toEqual(new Array(10).fill(96));
+    expect(evaluation.confusion!.flat().reduce((sum, n) => sum + n, 0)).toBe(960);
+    expect(evaluation.confusion!.map((row) => row.reduce((sum, n) => sum + n, 0))).toEqual(new Array(10).fill(96));
   });
 
   it("gives the same weights for the same seed, others for another", async () => {

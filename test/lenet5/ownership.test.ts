@@ -79,16 +79,19 @@ describe("predictions that wait", () => {
     for (const change of ["load", "dispose"]) {
       model.loadStateDict(before);
       const { labels, probabilities } = model.predictSync(bytes(count));
-      // The first is under way and the others behind it.
+      // The first is under way and the others behind it; one of them asks for nonsense.
       const first = model.predict(bytes(count));
       await Promise.resolve();
       const asked = [first, model.predict(bytes(count)), model.predict(floats(count))];
+      const code = change === "load" ? "LENET5_INVALID_PIXELS" : "LENET5_DISPOSED";
+      const nonsense = expect(model.predict(new Float32Array(784).fill(Number.NaN))).rejects.toMatchObject({ code });
       if (change === "load") model.loadStateDict(zeros(model));
       else model.dispose();
       for (const one of await Promise.all(asked)) {
         expect(one.labels).toEqual(labels);
         expect(one.probabilities[0]).toBeCloseTo(probabilities[0]!, 5);
       }
+      await nonsense;
     }
   });
 

@@ -48,6 +48,8 @@ describe.each(["fused", "libtorch"] as const)("the %s engine", (engine) => {
     earlyStopping: { metric: "loss", patience: 2, minDelta: 0.001 },
   } as const;
 
+  const never = { metric: "loss", patience: 1_000_000, minDelta: 1e6 } as const;
+
   it("stops early, has the best weights then, and resumes to the same end", async () => {
     const whole = modelWith(engine);
     const { epochs, result } = await run(whole, early);
@@ -69,6 +71,35 @@ describe.each(["fused", "libtorch"] as const)("the %s engine", (engine) => {
     }
   });
 
+  it("says that it stopped early where no epoch had a figure", async () => {
+    const model = modelWith(engine);
+    const { epochs, result } = await run(model, { ...early, learningRate: 1e30 });
+    expect(epochs.map(({ validation }) => validation!.loss)).toEqual([Number.NaN, Number.NaN]);
+    expect(result).toEqual({ stopped: false, stoppedEarly: true });
+  });
+
+  it("keeps the weights of the moment when it is stopped, not the best ones", async () => {
+    const model = modelWith(engine);
+    const fit = model.prepareFit({ ...request, ...early, epochs: 100_000, earlyStopping: { ...never } });
+    const states: Float32Array[] = [];
+    const result = await fit.start({}, (event) => {
+      if (event.type === "epoch") states.push(event.state!.parameters);
+      if (states.length === 3) fit.stop();
+    });
+    expect(result).toEqual({ stopped: true, stoppedEarly: false });
+    // Nothing is better than the first epoch by a million.
+    expect(model.parameters()).not.toEqual(states[0]);
+  });
+
+  it("tells of its validation what grows with the classes, not with their square", async () => {
+    const { epochs } = await run(modelWith(engine), {});
+    const { actual, predicted, right, ...rest } = epochs[0]!.validation!;
+    expect(Object.keys(rest)).toEqual(["loss"]);
+    expect(actual).toEqual(Uint32Array.from({ length: 10 }, () => 10));
+    expect(predicted.reduce((sum, count) => sum + count, 0)).toBe(100);
+    for (const [i, count] of right.entries()) expect(count).toBeLessThanOrEqual(Math.min(actual[i]!, predicted[i]!));
+  });
+
   it("draws the same distortions when it resumes, and others in each epoch", async () => {
     const augmentation = { shift: 2, rotation: 10, scale: 0.1, shear: 5, elasticAlpha: 20, elasticSigma: 4 };
     const whole = modelWith(engine);
@@ -88,7 +119,7 @@ describe.each(["fused", "libtorch"] as const)("the %s engine", (engine) => {
     const { confusion } = await model.evaluate(validation, 1000);
     // What it never had to tell is never its answer.
     for (let actual = 0; actual < 10; actual++) {
-      expect(confusion.subarray(actual * 10 + 5, actual * 10 + 10).every((count) => count === 0)).toBe(true);
+      expect(confusion!.subarray(actual * 10 + 5, actual * 10 + 10).every((count) => count === 0)).toBe(true);
     }
     const before = modelWith(engine).parameters();
     const idle = modelWith(engine);

@@ -40,7 +40,7 @@ export function evaluateCommand(program: Command): void {
     output.print(`Accuracy ${percent(accuracy)}, loss ${loss.toFixed(4)} on ${grouped(count)} images`);
     if (perClass.length <= PRINTED_CLASSES) output.print(confusionTable(evaluation));
     output.print(classTable(evaluation));
-    output.finish({ accuracy, loss, count, precision, recall, f1, perClass, confusion });
+    output.finish({ accuracy, loss, count, precision, recall, f1, perClass, ...(confusion && { confusion }) });
   });
 }
 
@@ -57,7 +57,8 @@ async function measure(options: EvaluateOptions, output: Output, signal: AbortSi
 
 function confusionTable({ confusion, perClass }: Evaluation): string {
   const names = perClass.map(({ className }) => className);
-  const rows = confusion.map((row, actual) => [
+  // There for few classes, which are the ones that it is printed for.
+  const rows = (confusion ?? []).map((row, actual) => [
     names[actual]!,
     ...row.map((count) => (count === 0 ? "·" : String(count))),
   ]);
