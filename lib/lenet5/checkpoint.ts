@@ -107,11 +107,7 @@ export async function writeCheckpoint(
  */
 export async function readCheckpoint(directory: string, settings: RunSettings): Promise<NativeTrainingState> {
   const path = join(directory, CHECKPOINT_NAME);
-  const wanted = { what: "a checkpoint", missing: "CHECKPOINT_NOT_FOUND" } as const;
-  const bytes = await withRegularFile(path, wanted, async (file, size) => {
-    if (size <= LARGEST_CHECKPOINT) return await readBytes(file, size);
-    throw expectedButGot("CHECKPOINT_CORRUPT", `at most ${LARGEST_CHECKPOINT} bytes`, path, `${size}`);
-  });
+  const bytes = await readFileOf(path);
   let tensors: Record<string, Tensor>;
   let metadata: Record<string, string>;
   try {
@@ -144,6 +140,24 @@ export async function readCheckpoint(directory: string, settings: RunSettings): 
     }
   }
   return state;
+}
+
+async function readFileOf(path: string): Promise<Uint8Array> {
+  const wanted = { what: "a checkpoint", missing: "CHECKPOINT_NOT_FOUND" } as const;
+  return await withRegularFile(path, wanted, async (file, size) => {
+    if (size <= LARGEST_CHECKPOINT) return await readBytes(file, size);
+    throw expectedButGot("CHECKPOINT_CORRUPT", `at most ${LARGEST_CHECKPOINT} bytes`, path, `${size}`);
+  });
+}
+
+/** Whole epochs that the checkpoint of a folder holds; undefined where there is no checkpoint that can be read. */
+export async function checkpointEpoch(directory: string): Promise<number | undefined> {
+  try {
+    const { metadata } = readSafetensors(await readFileOf(join(directory, CHECKPOINT_NAME)));
+    return Number.isSafeInteger(Number(metadata.epoch)) ? Number(metadata.epoch) : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** @throws LENET5_CHECKPOINT_CORRUPT for contents that are no checkpoint's, though their checksum is right */

@@ -1,12 +1,11 @@
 // `lenet5 train`
-import { existsSync } from "node:fs";
 import { rm, rmdir } from "node:fs/promises";
 import { join } from "node:path";
 import { type Command, Option } from "commander";
 import { type Dataset, splitDataset } from "../../data/dataset.js";
 import { isLeNet5Error, LeNet5Error } from "../../errors.js";
 import { type FilePlace, requireWritable } from "../../file-place.js";
-import { CHECKPOINT_NAME } from "../../lenet5/checkpoint.js";
+import { CHECKPOINT_NAME, checkpointEpoch } from "../../lenet5/checkpoint.js";
 import type { EpochEvent, FitOptions } from "../../lenet5/fit-options.js";
 import { AUGMENTED_RECIPE, DEFAULT_RECIPE, type Recipe } from "../../lenet5/recipe.js";
 import type { Evaluation } from "../../lenet5/results.js";
@@ -156,7 +155,7 @@ async function train(options: TrainOptions, output: Output): Promise<number> {
     return await interruptible(onInterrupt, async (signal) => await fitAndSave(options, output, run, signal));
   } catch (error) {
     if (isLeNet5Error(error) && error.code === "LENET5_ABORTED") {
-      for (const line of whereItStands(options, run)) output.log(line);
+      for (const line of await whereItStands(options, run)) output.log(line);
       return reportFailure(error, output.json, run.checkpoint === undefined ? {} : { checkpoint: run.checkpoint });
     }
     throw error;
@@ -334,12 +333,14 @@ function summarise(
 }
 
 /** What an interrupted training leaves behind, and how it goes on. */
-function whereItStands(options: TrainOptions, run: Run): string[] {
-  const path = run.checkpoint ?? join(checkpointFolder(options), CHECKPOINT_NAME);
-  if (!existsSync(path)) return ["Interrupted before the first epoch ended: there is no checkpoint yet."];
+async function whereItStands(options: TrainOptions, run: Run): Promise<string[]> {
+  // Asked of the file: an epoch may have ended, and its checkpoint been written, while the training was being stopped.
+  const epoch = await checkpointEpoch(checkpointFolder(options));
+  if (epoch === undefined) return ["Interrupted before the first epoch ended: there is no checkpoint yet."];
+  run.checkpoint = join(checkpointFolder(options), CHECKPOINT_NAME);
   const words = process.argv.slice(2).filter((word) => word !== "--resume");
   return [
-    `Interrupted after ${run.epochs.length} whole epochs of this run. The last checkpoint is ${path}`,
+    `Interrupted after ${epoch} whole epochs. The last checkpoint is ${run.checkpoint}`,
     `Go on with: lenet5 ${[...words, "--resume"].map(quoted).join(" ")}`,
   ];
 }
