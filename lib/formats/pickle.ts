@@ -5,29 +5,32 @@
 // libtorch writes (torch/csrc/jit/serialization/pickler.cpp, of protocol 2) and evaluates none of them. A class is its
 // name, a call is the name and the arguments, an object its class and its state; whoever reads them decides what they
 // mean. Anything else is refused.
+import { isMap } from "../is.js";
 
-/** Something that a pickle names: `module` and `name` of a class or a function. */
-export class PickledGlobal {
-  constructor(readonly path: string) {}
+/** A class or a function that a pickle names: `path` is its module and its name. */
+export interface PickledGlobal {
+  readonly kind: "global";
+  readonly path: string;
 }
 
 /** What a pickle would have called, and with what. */
-export class PickledCall {
-  constructor(
-    readonly path: string,
-    readonly args: readonly PickledValue[],
-  ) {}
+export interface PickledCall {
+  readonly kind: "call";
+  readonly path: string;
+  readonly args: readonly PickledValue[];
 }
 
 /** An object: its class and, once it was given one, its state. */
-export class PickledObject {
-  state: PickledValue = null;
-  constructor(readonly path: string) {}
+export interface PickledObject {
+  readonly kind: "object";
+  readonly path: string;
+  state: PickledValue;
 }
 
 /** What lies outside of the pickle, by the identity that it has there. */
-export class PickledReference {
-  constructor(readonly id: PickledValue) {}
+export interface PickledReference {
+  readonly kind: "reference";
+  readonly id: PickledValue;
 }
 
 /** What a pickle holds. Tuples and lists are arrays; whole numbers beyond 2^53 are bigints. */
@@ -43,6 +46,15 @@ export type PickledValue =
   | PickledCall
   | PickledObject
   | PickledReference;
+
+/** The value where it is of a kind. */
+export function pickled<K extends "global" | "call" | "object" | "reference">(
+  value: PickledValue | undefined,
+  kind: K,
+): Extract<PickledValue, { kind: K }> | undefined {
+  const isOne = typeof value === "object" && value !== null && "kind" in value && value.kind === kind;
+  return isOne ? (value as Extract<PickledValue, { kind: K }>) : undefined;
+}
 
 const MARK = Symbol("mark");
 
@@ -110,13 +122,13 @@ class Reader {
       case 0x87: // TUPLE3
         return Array.from({ length: opcode - 0x84 }, () => this.#pop()).reverse();
       case 0x63: // GLOBAL
-        return new PickledGlobal(`${this.#line()}.${this.#line()}`);
+        return { kind: "global", path: `${this.#line()}.${this.#line()}` };
       case 0x52: // REDUCE
-        return new PickledCall(...this.#callee());
+        return { kind: "call", ...this.#callee() };
       case 0x81: // NEWOBJ
-        return new PickledObject(this.#callee()[0]);
+        return { kind: "object", path: this.#callee().path, state: null };
       case 0x51: // BINPERSID
-        return new PickledReference(this.#pop());
+        return { kind: "reference", id: this.#pop() };
       case 0x68: // BINGET
         return this.#get(this.#take(1)[0]!);
       case 0x6a: // LONG_BINGET
@@ -215,24 +227,24 @@ class Reader {
 
   #setItems(items: readonly PickledValue[]): void {
     const map = this.#top();
-    if (!(map instanceof Map) || items.length % 2 !== 0) throw new Error("a pickle that sets items of what has none");
+    if (!isMap(map) || items.length % 2 !== 0) throw new Error("a pickle that sets items of what has none");
     for (let i = 0; i < items.length; i += 2) map.set(items[i]!, items[i + 1]!);
   }
 
   /** A class's or function's name, and the arguments for it. */
-  #callee(): [path: string, args: PickledValue[]] {
+  #callee(): { path: string; args: PickledValue[] } {
     const args = this.#pop();
-    const global = this.#pop();
-    if (!(global instanceof PickledGlobal) || !Array.isArray(args)) {
+    const global = pickled(this.#pop(), "global");
+    if (global === undefined || !Array.isArray(args)) {
       throw new Error("a pickle that calls what is no function");
     }
-    return [global.path, args];
+    return { path: global.path, args };
   }
 
   #build(): void {
     const state = this.#pop();
-    const object = this.#top();
-    if (!(object instanceof PickledObject)) throw new Error("a pickle that gives a state to what is no object");
+    const object = pickled(this.#top(), "object");
+    if (object === undefined) throw new Error("a pickle that gives a state to what is no object");
     object.state = state;
   }
 

@@ -5,16 +5,10 @@
 // Resolution: the pickle is only read (formats/pickle.ts), each storage is held against its record and each tensor
 // against its storage, and nothing of the file is ever run.
 import { expectedButGot, type LeNet5Error } from "../errors.js";
+import { isMap } from "../is.js";
 import type { Tensor } from "../tensor.js";
 import { bfloat16ToFloat32, float16ToFloat32 } from "./half.js";
-import {
-  PickledCall,
-  PickledGlobal,
-  PickledObject,
-  PickledReference,
-  type PickledValue,
-  readPickle,
-} from "./pickle.js";
+import { type PickledCall, type PickledObject, type PickledValue, pickled, readPickle } from "./pickle.js";
 import type { TorchScriptArchive } from "./torchscript-archive.js";
 
 /** Limits of {@link readTorchScriptWeights}. */
@@ -60,13 +54,13 @@ export async function readTorchScriptWeights(
   }
   const pickle = await archive.read("data.pkl", LARGEST_PICKLE);
   if (pickle === undefined) throw mismatch("LeNet-5's parameters", "an archive that describes far more");
-  let root: PickledValue;
+  let root: PickledObject | undefined;
   try {
-    root = readPickle(pickle);
+    root = pickled(readPickle(pickle), "object");
   } catch (error) {
     throw corrupt((error as Error).message);
   }
-  if (!(root instanceof PickledObject)) throw corrupt("an archive that holds no module");
+  if (root === undefined) throw corrupt("an archive that holds no module");
 
   const tensors = new Map<string, Tensor<"float32">>();
   const storages = new Map<string, Float32Array>();
@@ -109,14 +103,16 @@ function* tensorsOf(root: PickledObject, tooMany: () => LeNet5Error): Generator<
   const open: { prefix: string; object: PickledObject }[] = [{ prefix: "", object: root }];
   for (let next = open.pop(); next !== undefined; next = open.pop()) {
     const { prefix, object } = next;
-    if (!(object.state instanceof Map)) continue; // a class with a __getstate__ of its own: nothing that is known here
+    if (!isMap(object.state)) continue; // a class with a __getstate__ of its own: nothing that is known here
     for (const [key, value] of object.state) {
       // A module that holds itself, or shared ones that multiply, end here too.
       if (++seen > MOST_ATTRIBUTES) throw tooMany();
       if (typeof key !== "string") continue;
       const name = prefix + key;
-      if (value instanceof PickledObject) open.push({ prefix: `${name}.`, object: value });
-      else if (value instanceof PickledCall && value.path.startsWith("torch._utils._rebuild_")) yield [name, value];
+      const below = pickled(value, "object");
+      if (below !== undefined) open.push({ prefix: `${name}.`, object: below });
+      const call = pickled(value, "call");
+      if (call?.path.startsWith("torch._utils._rebuild_")) yield [name, call];
     }
   }
 }
@@ -139,10 +135,12 @@ interface Layout {
 /** The arguments of `_rebuild_tensor_v2(storage, offset, size, stride, …)`; all numbers are safe integers of at least 0. */
 function layoutOf(call: PickledCall, refused: () => LeNet5Error): Layout {
   const [reference, offset, shape, strides] = call.args;
-  const id = reference instanceof PickledReference ? reference.id : undefined;
-  if (!Array.isArray(id) || id[0] !== "storage" || !(id[1] instanceof PickledGlobal)) throw refused();
-  const [, type, key, , storageLength] = id;
+  const id = pickled(reference, "reference")?.id;
+  if (!Array.isArray(id) || id[0] !== "storage") throw refused();
+  const type = pickled(id[1], "global");
+  const [, , key, , storageLength] = id;
   if (
+    type === undefined ||
     typeof key !== "string" ||
     !isCount(storageLength) ||
     !isCount(offset) ||
@@ -155,7 +153,7 @@ function layoutOf(call: PickledCall, refused: () => LeNet5Error): Layout {
   const count = shape.reduce((product, size) => product * size, 1);
   const end = count === 0 ? 0 : 1 + shape.reduce((last, size, i) => last + (size - 1) * strides[i]!, offset);
   if (!Number.isSafeInteger(count) || !Number.isSafeInteger(end)) throw refused();
-  return { storageType: (type as PickledGlobal).path, key, storageLength, offset, shape, strides, count, end };
+  return { storageType: type.path, key, storageLength, offset, shape, strides, count, end };
 }
 
 function isCount(value: PickledValue | undefined): value is number {
