@@ -11,7 +11,7 @@ import { Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { promisify } from "node:util";
-import { delay } from "./abort.js";
+import { abortable, delay, throwIfAborted } from "./abort.js";
 import { type ErrorName, isLeNet5Error, LeNet5Error } from "./errors.js";
 import { placeOf } from "./file-place.js";
 import { isNativeError } from "./is.js";
@@ -21,6 +21,8 @@ import { withLock } from "./lock.js";
 export interface AtomicWriteOptions {
   /** Called with the temporary file's path before the rename; what it throws keeps the previous file. */
   verify?: (temporaryPath: string) => Promise<void>;
+  /** Aborts the call: the previous file stays, and a pipe is waited for no longer. */
+  signal?: AbortSignal | undefined;
 }
 
 /** Milliseconds between two looks whether somebody has opened a pipe to read from it. */
@@ -30,7 +32,8 @@ const READER_POLL = 100;
  * Writes `contents` to `path`, replacing what was there only once the new file is whole. Links are followed, and a file
  * that is replaced keeps its mode and, where that is permitted, its owner. Pipes and character devices are written to
  * (a pipe once somebody reads from it); folders, sockets and block devices are refused.
- * @throws LENET5_FILE_BUSY when another process is writing the same file, LENET5_FILE_WRITE_FAILED otherwise
+ * @throws LENET5_FILE_BUSY when another process is writing the same file, LENET5_ABORTED when the
+ * signal has fired, LENET5_FILE_WRITE_FAILED otherwise
  */
 export async function writeFileAtomically(
   path: string,
@@ -41,8 +44,9 @@ export async function writeFileAtomically(
     const place = await placeOf(path);
     if (place.kind === "file") return await replaceFile(place.path, place.replaces, contents, options);
     if (options.verify) await verifyElsewhere(contents, options.verify);
+    throwIfAborted(options.signal);
     if (place.kind === "own") await endOfWrite(process[place.name], contents);
-    else await writeToStream(place.path, place.isPipe, contents);
+    else await writeToStream(place.path, place.isPipe, contents, options.signal);
   } catch (error) {
     if (isLeNet5Error(error)) throw error;
     throw writeFailure(error, path);
@@ -53,7 +57,7 @@ async function replaceFile(
   target: string,
   replaces: Stats | undefined,
   contents: Uint8Array | string,
-  { verify }: AtomicWriteOptions,
+  { verify, signal }: AtomicWriteOptions,
 ): Promise<void> {
   const folder = dirname(target);
   const prefix = `.${basename(target)}.`;
@@ -72,6 +76,7 @@ async function replaceFile(
         await file.close();
       }
       await verify?.(temporary);
+      throwIfAborted(signal);
       // Whoever has taken the lock over is writing the same file by now.
       held.throwIfAborted();
       await rename(temporary, target);
@@ -104,8 +109,13 @@ async function verifyElsewhere(contents: Uint8Array | string, verify: (path: str
   }
 }
 
-async function writeToStream(path: string, isPipe: boolean, contents: Uint8Array | string): Promise<void> {
-  const descriptor = await openStream(path, isPipe);
+async function writeToStream(
+  path: string,
+  isPipe: boolean,
+  contents: Uint8Array | string,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const descriptor = await openStream(path, isPipe, signal);
   try {
     const found = await promisify(fstat)(descriptor);
     if (isPipe ? !found.isFIFO() : !found.isCharacterDevice()) throw new Error("something else than a moment ago");
@@ -118,7 +128,7 @@ async function writeToStream(path: string, isPipe: boolean, contents: Uint8Array
   // As a socket: a pipe that is full then waits on the event loop and holds none of the few threads for files.
   const socket = new Socket({ fd: descriptor, readable: false, writable: true });
   try {
-    await endOfWrite(socket, contents);
+    await abortable(endOfWrite(socket, contents), signal);
   } finally {
     socket.destroy();
     await once(socket, "close");
@@ -126,14 +136,14 @@ async function writeToStream(path: string, isPipe: boolean, contents: Uint8Array
 }
 
 /** Opens without creating or cutting anything. A pipe that nobody reads from yet is waited for. */
-async function openStream(path: string, isPipe: boolean): Promise<number> {
+async function openStream(path: string, isPipe: boolean, signal: AbortSignal | undefined): Promise<number> {
   for (;;) {
     try {
       return await promisify(openCallback)(path, constants.O_WRONLY | (isPipe ? constants.O_NONBLOCK : 0));
     } catch (error) {
       if (!isPipe || (error as NodeJS.ErrnoException).code !== "ENXIO") throw error;
     }
-    await delay(READER_POLL);
+    await delay(READER_POLL, signal);
   }
 }
 

@@ -3,6 +3,7 @@ import { once } from "node:events";
 import {
   chmodSync,
   chownSync,
+  constants,
   existsSync,
   lstatSync,
   mkdirSync,
@@ -12,6 +13,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
+import { open } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { buffer } from "node:stream/consumers";
@@ -105,6 +107,21 @@ describe("a place that is no file", () => {
     const reader = spawn("head", ["-c", "10", pipe], { stdio: "ignore" });
     await expect(call).rejects.toEqual(refused("EPIPE"));
     if (reader.exitCode === null) await once(reader, "exit");
+  });
+
+  test("a signal ends the wait for a pipe's reader, and for one that reads no further", async () => {
+    const pipe = makeNode(join(temporaryFolder(), "pipe"), "p");
+    const aborted = expect.objectContaining({ code: "LENET5_ABORTED" });
+    const nobody = exportOnnx(model, pipe, { signal: AbortSignal.timeout(200) });
+    await expect(nobody).rejects.toEqual(aborted);
+    const reader = await open(pipe, constants.O_RDONLY | constants.O_NONBLOCK);
+    try {
+      const full = exportOnnx(model, pipe, { signal: AbortSignal.timeout(400) });
+      await expect(full).rejects.toEqual(aborted);
+    } finally {
+      await reader.close();
+    }
+    expect(lstatSync(pipe).isFIFO()).toBe(true);
   });
 
   test("a folder, a socket and what a block device stands for are refused by name", async () => {

@@ -79,10 +79,8 @@ export async function deliver(
     return bytes;
   }
   await writeFileAtomically(path, bytes, {
-    verify: async (temporary) => {
-      await verify(await readFile(temporary), path);
-      throwIfAborted(signal);
-    },
+    signal,
+    verify: async (temporary) => await verify(await readFile(temporary), path),
   });
   return undefined;
 }
