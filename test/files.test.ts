@@ -222,4 +222,20 @@ describe("standard output as the place of a file", () => {
     expect(json.status).toBe(2);
     expect(lastJson(json).error.code).toBe("LENET5_INVALID_OPTION");
   });
+
+  test("that nobody reads to its end is a failure, whatever the command", async () => {
+    const folder = temporaryFolder();
+    const weights = join(folder, "m.pt");
+    await model.save(weights);
+    const data = join(folder, "data");
+    await lenet5(line`data synthesise --count 20 --test-count 10 --output ${data}`);
+    for (const words of [
+      line`export --model ${weights} --format onnx`,
+      line`train --data ${data} --epochs 1 --checkpoint-dir ${join(folder, "checkpoints")}`,
+    ]) {
+      const script = '{ "$0" "$@"; echo "status $?" >&2; } | true';
+      const run = spawnSync("sh", ["-c", script, process.execPath, MAIN, ...words, "--output", "/dev/stdout"]);
+      expect(String(run.stderr)).toMatch(/received write EPIPE \(LENET5_FILE_WRITE_FAILED\)\nstatus 1\n$/);
+    }
+  });
 });

@@ -1,7 +1,8 @@
 // The frame of every command: its action gets typed options and an Output, and whatever it throws becomes a message and
 // an exit status.
 import type { Command } from "commander";
-import { reportFailure } from "./failure.js";
+import { INTERRUPTED, reportFailure } from "./failure.js";
+import { Interruption } from "./interrupt.js";
 import { Output } from "./output.js";
 
 /** What an action is called with. */
@@ -11,21 +12,30 @@ export interface Call<Options> {
   /** Arguments that are not options, in order. */
   operands: string[];
   output: Output;
+  /** Fires at Ctrl-C and at SIGTERM; for every call that takes one. */
+  signal: AbortSignal;
 }
 
-/** Sets what a command does. Without a returned status a command that does not throw succeeds. */
+/**
+ * Sets what a command does. Without a returned status a command that does not throw succeeds.
+ * @param stopping - what is said at the first Ctrl-C
+ */
 export function perform<Options>(
   command: Command,
   action: (call: Call<Options>) => Promise<number> | Promise<void>,
+  stopping = "Stopping.",
 ): void {
   command.action(async () => {
     const options = command.optsWithGlobals() as Options & { json?: boolean };
     const output = new Output(options.json === true);
+    using interruption = new Interruption(() => output.log(`\n${stopping}`));
+    const { signal } = interruption;
     try {
       // The status is set and the process left to end by itself: what is still being written gets written.
-      process.exitCode = (await action({ options, operands: command.args, output })) ?? 0;
+      process.exitCode = (await action({ options, operands: command.args, output, signal })) ?? 0;
     } catch (error) {
-      process.exitCode = reportFailure(error, output.json, partialResultOf(error));
+      const status = reportFailure(error, output.json, partialResultOf(error));
+      process.exitCode = status === INTERRUPTED ? interruption.status : status;
     }
   });
 }

@@ -1,6 +1,6 @@
 // How a command ends when it fails: one line on stderr, with `--json` one object on stdout, and an exit status.
 import { CommanderError } from "commander";
-import { type ErrorName, expected, isLeNet5Error, LeNet5Error } from "../errors.js";
+import { type ErrorName, expected, expectedButGot, isLeNet5Error, LeNet5Error } from "../errors.js";
 import { isNativeError } from "../is.js";
 
 /** Exit status of a command that could not do its work. */
@@ -9,13 +9,18 @@ export const FAILED = 1;
 export const USAGE = 2;
 /** Exit status after Ctrl-C: 128 + SIGINT, as shells have it. */
 export const INTERRUPTED = 130;
+/** Exit status after a request to end: 128 + SIGTERM. */
+export const TERMINATED = 143;
 
 /** A command line that makes no sense; ends with {@link USAGE}. */
 export class UsageError extends LeNet5Error {}
 
 /** A {@link UsageError} in the package's message shape. */
 export function usageError(name: ErrorName, what: string, where: string, received: unknown): UsageError {
-  return new UsageError(name, expected(name, what, where, received).message);
+  // An option that is left out has no value that a person could have typed.
+  const error =
+    received === undefined ? expectedButGot(name, what, where, "none") : expected(name, what, where, received);
+  return new UsageError(name, error.message);
 }
 
 /** An error for the caller of a command, whatever was thrown. */

@@ -5,8 +5,10 @@ import { failureOf, reportFailure, USAGE } from "./failure.js";
 import { createProgram } from "./program.js";
 
 async function main(words: string[]): Promise<void> {
-  // A reader that has seen enough (`lenet5 … | head`) closes the pipe; that is no failure of ours.
   process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    // Somebody else listens while a file goes out this way: it has not been delivered, which is that write's to report.
+    if (process.stdout.listenerCount("error") > 1) return;
+    // A reader that has seen enough of our prose (`lenet5 … | head`) closes the pipe; that is no failure of ours.
     if (error.code === "EPIPE") process.exit(0);
     throw error;
   });

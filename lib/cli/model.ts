@@ -11,8 +11,8 @@ export function addModelOption(command: Command): Command {
 }
 
 /** Loads a model where the options say. */
-export async function openModel(options: ComputeOptions & { model: string }): Promise<LeNet5> {
+export async function openModel(options: ComputeOptions & { model: string }, signal: AbortSignal): Promise<LeNet5> {
   const { LeNet5, setNumThreads } = await import("../index.js");
   if (options.threads !== undefined) setNumThreads(options.threads);
-  return await LeNet5.load(options.model, { device: options.device, engine: options.engine });
+  return await LeNet5.load(options.model, { device: options.device, engine: options.engine, signal });
 }

@@ -22,7 +22,8 @@ export function createProgram(version: string): Command {
     .addHelpText(
       "after",
       `
-Results go to stdout, progress and logs to stderr. Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+Results go to stdout, progress and logs to stderr. Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted
+(143 by SIGTERM).
 Options that show (env: …) take their default from that environment variable.`,
     );
   trainCommand(program);

@@ -1,5 +1,14 @@
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  createReadStream,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import sharp from "sharp";
@@ -163,6 +172,50 @@ describe("Ctrl-C during training", () => {
     const other = await lenet5(line`${words} --batch-size 32 --resume`);
     expect(other.status).toBe(1);
     expect(other.stderr).toMatch(/batchSize 64.*but received 32 \(LENET5_CHECKPOINT_MISMATCH\)\n$/);
+  });
+});
+
+describe("Ctrl-C in a command that cannot be resumed", () => {
+  const aborted = { error: { code: "LENET5_ABORTED", message: expect.any(String) } };
+
+  /** Sends a signal to a command once it writes to a pipe more than anybody reads. */
+  async function interruptWhileWriting(words: string[], signal: NodeJS.Signals): Promise<Run> {
+    const pipe = join(temporaryFolder(), "pipe");
+    expect(spawnSync("mkfifo", [pipe]).status).toBe(0);
+    const reader = createReadStream(pipe, { highWaterMark: 1 });
+    try {
+      return await lenet5(line`${words} --output ${pipe} --json`, {
+        onStart: (child) => reader.once("data", () => reader.pause() && child.kill(signal)),
+      });
+    } finally {
+      reader.destroy();
+    }
+  }
+
+  test.each([
+    ["SIGINT", 130],
+    ["SIGTERM", 143],
+  ] as const)("%s ends an export with status %i, one line and the object", async (signal, status) => {
+    const run = await interruptWhileWriting(line`export --model ${model} --format onnx`, signal);
+    expect(run).toMatchObject({ status, signal: null });
+    expect(run.stderr).toMatch(/^\nStopping\.\nlenet5: .* \(LENET5_ABORTED\)\n$/);
+    expect(lastJson(run)).toEqual(aborted);
+  });
+
+  test("ends data show, which writes a contact sheet", async () => {
+    const run = await interruptWhileWriting(line`data show --data ${data} --part all --count 2500`, "SIGINT");
+    expect(run).toMatchObject({ status: 130, signal: null });
+    expect(lastJson(run)).toEqual(aborted);
+  });
+
+  test("ends predict, which waits for an image on standard input", async () => {
+    const run = await lenet5(line`predict --model ${model} - --json`, {
+      stdin: "pipe",
+      // More than the system keeps: what has been taken was read by the command.
+      onStart: (child) => child.stdin!.on("error", () => {}).write(Buffer.alloc(8_000_000), () => child.kill("SIGINT")),
+    });
+    expect(run).toMatchObject({ status: 130, signal: null });
+    expect(lastJson(run)).toEqual(aborted);
   });
 });
 

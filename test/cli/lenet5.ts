@@ -24,6 +24,10 @@ export interface RunOptions {
   env?: Record<string, string | undefined>;
   /** Called with each piece of stderr and the child. */
   onStderr?: (text: string, child: ChildProcess) => void;
+  /** Called with the child before it has done anything. */
+  onStart?: (child: ChildProcess) => void;
+  /** What the child reads; by default nothing. */
+  stdin?: "pipe" | "ignore";
 }
 
 /** The words of a command line; a value put in stays one word (or the words of an array), whatever it holds. */
@@ -40,19 +44,23 @@ export function lenet5(words: readonly string[], options: RunOptions = {}): Prom
 }
 
 /** Runs Node with the given arguments to its end. */
-export function runNode(args: readonly string[], { cwd, env, onStderr }: RunOptions = {}): Promise<Run> {
+export function runNode(
+  args: readonly string[],
+  { cwd, env, onStderr, onStart, stdin = "ignore" }: RunOptions = {},
+): Promise<Run> {
   return new Promise((settle, fail) => {
     const child = spawn(process.execPath, args, {
       cwd: cwd ?? packageRoot,
       env: { ...process.env, NO_COLOR: "1", ...env },
-      stdio: ["ignore", "pipe", "pipe"],
+      stdio: [stdin, "pipe", "pipe"],
     });
+    onStart?.(child);
     let stdout = "";
     let stderr = "";
-    child.stdout.setEncoding("utf8").on("data", (text: string) => {
+    child.stdout!.setEncoding("utf8").on("data", (text: string) => {
       stdout += text;
     });
-    child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    child.stderr!.setEncoding("utf8").on("data", (text: string) => {
       stderr += text;
       onStderr?.(stderr, child);
     });

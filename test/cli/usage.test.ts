@@ -66,20 +66,26 @@ describe("wrong usage ends with status 2, one line on stderr, and an error objec
     [["train", "--device", "gpu"], "LENET5_INVALID_OPTION", /for --device but received "gpu"/],
     [["train", "--engine", "fast"], "LENET5_INVALID_OPTION", /for --engine but received "fast"/],
     [["train", "--output", ""], "LENET5_INVALID_OPTION", /for --output but received ""/],
+    ...["onnx", "safetensors", "MAR"].map((ending): [string[], string, RegExp] => [
+      ["train", "--output", `m.${ending}`],
+      "LENET5_INVALID_OPTION",
+      new RegExp(`lenet5 export writes ${ending.toLowerCase()} from it\\) for --output but received "m.${ending}"`),
+    ]),
     [["train", "surplus"], "LENET5_INVALID_ARGUMENT", /Expected no further arguments/],
     [["evaluate", "--data", "mnist"], "LENET5_INVALID_OPTION", /a value for --model <file> but received none/],
     [["predict", "--model", "m.pt"], "LENET5_INVALID_ARGUMENT", /at least one value for image but received none/],
     [
       ["export", "--model", "m.pt", "--output", "m.xyz"],
       "LENET5_INVALID_OPTION",
-      /torchscript, onnx, safetensors, mar for --format/,
+      /torchscript, onnx, safetensors, mar for --format .*m\.xyz.* but received none/,
     ],
     [
       ["data", "fetch", "mnits"],
       "LENET5_INVALID_ARGUMENT",
       /mnist or fashion-mnist for data fetch but received "mnits"/,
     ],
-    [["data", "show", "--mistakes"], "LENET5_INVALID_OPTION", /for --model but received undefined/],
+    [["data", "show", "--mistakes"], "LENET5_INVALID_OPTION", /for --model but received none/],
+    [["inspect", "m.pt", "--name", "M"], "LENET5_INVALID_OPTION", /for --name but received none/],
   ];
 
   test.each(table)("lenet5 %j", async (words, code, message) => {

@@ -14,7 +14,6 @@ import {
   type Part,
 } from "../data-source.js";
 import { usageError } from "../failure.js";
-import { interruptible } from "../interrupt.js";
 import { openModel } from "../model.js";
 import {
   addComputeOptions,
@@ -50,25 +49,24 @@ function fetchCommand(data: Command): void {
     .argument("[name...]", "mnist, fashion-mnist", ["mnist"]);
   addJsonOption(command);
   addExamples(command, "lenet5 data fetch mnist fashion-mnist");
-  perform(command, async ({ operands, output }) => {
-    const names = operands.length === 0 ? ["mnist"] : operands;
-    const sets: { name: string; train: number; test: number }[] = [];
-    for (const name of names) {
-      if (name !== "mnist" && name !== "fashion-mnist")
-        throw usageError("INVALID_ARGUMENT", "mnist or fashion-mnist", "data fetch", name);
-    }
-    await interruptible(
-      () => output.log("\nStopping; the next call goes on from here."),
-      async (signal) => {
-        for (const name of names as ("mnist" | "fashion-mnist")[]) {
-          const { train, test } = await loadNamed(name, output, signal);
-          sets.push({ name, train: train.count, test: test.count });
-          output.print(`${name}: ${grouped(train.count)} training and ${grouped(test.count)} test images are there`);
-        }
-      },
-    );
-    output.finish({ datasets: sets });
-  });
+  perform(
+    command,
+    async ({ operands, output, signal }) => {
+      const names = operands.length === 0 ? ["mnist"] : operands;
+      const sets: { name: string; train: number; test: number }[] = [];
+      for (const name of names) {
+        if (name !== "mnist" && name !== "fashion-mnist")
+          throw usageError("INVALID_ARGUMENT", "mnist or fashion-mnist", "data fetch", name);
+      }
+      for (const name of names as ("mnist" | "fashion-mnist")[]) {
+        const { train, test } = await loadNamed(name, output, signal);
+        sets.push({ name, train: train.count, test: test.count });
+        output.print(`${name}: ${grouped(train.count)} training and ${grouped(test.count)} test images are there`);
+      }
+      output.finish({ datasets: sets });
+    },
+    "Stopping; the next call goes on from here.",
+  );
 }
 
 interface SynthesiseOptions {
@@ -89,21 +87,20 @@ function synthesiseCommand(data: Command): void {
     .addOption(textOption("--output <dir>", "folder for the four files").makeOptionMandatory());
   addJsonOption(command);
   addExamples(command, "lenet5 data synthesise --count 60000 --seed 1 --output digits", "lenet5 train --data digits");
-  perform<SynthesiseOptions>(command, async ({ options, output }) => {
-    const { count, testCount, seed } = options;
-    const files = await interruptible(
-      () => output.log("\nStopping; nothing is written."),
-      async (signal) => {
-        const sets = await drawSynthetic({ trainCount: count, testCount, seed }, output, signal);
-        const idx = await import("../../data/idx.js");
-        return await idx.writeDatasets(options.output, sets);
-      },
-    );
-    output.print(
-      `Wrote ${grouped(count)} training and ${grouped(testCount)} test digits:\n${files.map((file) => `  ${file}`).join("\n")}`,
-    );
-    output.finish({ files, train: count, test: testCount });
-  });
+  perform<SynthesiseOptions>(
+    command,
+    async ({ options, output, signal }) => {
+      const { count, testCount, seed } = options;
+      const sets = await drawSynthetic({ trainCount: count, testCount, seed }, output, signal);
+      const idx = await import("../../data/idx.js");
+      const files = await idx.writeDatasets(options.output, sets);
+      output.print(
+        `Wrote ${grouped(count)} training and ${grouped(testCount)} test digits:\n${files.map((file) => `  ${file}`).join("\n")}`,
+      );
+      output.finish({ files, train: count, test: testCount });
+    },
+    "Stopping; nothing is written.",
+  );
 }
 
 interface ShowOptions extends DataOptions, ComputeOptions {
@@ -134,18 +131,18 @@ function showCommand(data: Command): void {
     "lenet5 data show --data mnist --count 100 --output sheet.png",
     "lenet5 data show --data mnist --model lenet5.pt --mistakes --output mistakes.png",
   );
-  perform<ShowOptions>(command, async ({ options, output }) => {
+  perform<ShowOptions>(command, async ({ options, output, signal }) => {
     if (options.mistakes && options.model === undefined) {
       throw usageError("INVALID_OPTION", "a file (because of --mistakes)", "--model", options.model);
     }
     await output.leaveStdoutTo(options.output);
-    let dataset = inOrder(await loadPart(options, output), options.seed);
+    let dataset = inOrder(await loadPart(options, output, signal), options.seed);
     let predicted: Int32Array | undefined;
     if (options.model !== undefined) {
-      using model = await openModel({ ...options, model: options.model });
+      using model = await openModel({ ...options, model: options.model }, signal);
       dataset = inClassesOf(model.classNames, dataset);
       if (!options.mistakes) dataset = firstOf(dataset, options.count);
-      predicted = (await model.predict(dataset.images)).labels;
+      predicted = (await model.predict(dataset.images, { signal })).labels;
       if (options.mistakes) {
         const labels = predicted;
         const wrong = Array.from(labels.keys()).filter((i) => labels[i] !== dataset.labels[i]);
@@ -160,7 +157,8 @@ function showCommand(data: Command): void {
       const { contactSheet } = await import("../../data/contact-sheet.js");
       await writeFileAtomically(
         options.output,
-        await contactSheet(dataset, predicted === undefined ? {} : { predictions: predicted }),
+        await contactSheet(dataset, { signal, ...(predicted === undefined ? {} : { predictions: predicted }) }),
+        { signal },
       );
       output.print(`Wrote ${options.output}`);
     }

@@ -3,7 +3,6 @@ import type { Command } from "commander";
 import type { Evaluation } from "../../lenet5/results.js";
 import { addExamples, perform } from "../command.js";
 import { addDataOptions, type DataOptions, inClassesOf, loadPart, type Part } from "../data-source.js";
-import { interruptible } from "../interrupt.js";
 import { addModelOption, openModel } from "../model.js";
 import { addComputeOptions, addJsonOption, type ComputeOptions, wordOption } from "../options.js";
 import { grouped, type Output, percent, table } from "../output.js";
@@ -31,11 +30,8 @@ export function evaluateCommand(program: Command): void {
   );
   addJsonOption(addComputeOptions(command));
   addExamples(command, "lenet5 evaluate --model lenet5.pt --data mnist");
-  perform<EvaluateOptions>(command, async ({ options, output }) => {
-    const evaluation = await interruptible(
-      () => output.log("\nStopping."),
-      (signal) => measure(options, output, signal),
-    );
+  perform<EvaluateOptions>(command, async ({ options, output, signal }) => {
+    const evaluation = await measure(options, output, signal);
     const { accuracy, loss, count, precision, recall, f1, perClass, confusion } = evaluation;
     output.print(`Accuracy ${percent(accuracy)}, loss ${loss.toFixed(4)} on ${grouped(count)} images`);
     if (perClass.length <= PRINTED_CLASSES) output.print(confusionTable(evaluation));
@@ -45,7 +41,7 @@ export function evaluateCommand(program: Command): void {
 }
 
 async function measure(options: EvaluateOptions, output: Output, signal: AbortSignal): Promise<Evaluation> {
-  using model = await openModel(options);
+  using model = await openModel(options, signal);
   const dataset = inClassesOf(model.classNames, await loadPart(options, output, signal));
   const progress = output.progress("Evaluating", dataset.count);
   try {

@@ -17,21 +17,23 @@ interface ExportOptions {
   modelVersion: string;
 }
 
-type Writer = (model: LeNet5, options: ExportOptions) => Promise<unknown>;
+type Writer = (model: LeNet5, options: ExportOptions & { signal: AbortSignal }) => Promise<unknown>;
 
 const WRITERS = {
-  torchscript: (model, { output }) => model.save(output),
-  onnx: async (model, { output }) => (await import("../../export/onnx.js")).exportOnnx(model, output),
-  safetensors: async (model, { output }) =>
-    (await import("../../export/export-safetensors.js")).exportSafetensors(model, output),
-  mar: async (model, { output, modelName, modelVersion }) => {
+  torchscript: (model, { output, signal }) => model.save(output, { signal }),
+  onnx: async (model, { output, signal }) =>
+    (await import("../../export/onnx.js")).exportOnnx(model, output, { signal }),
+  safetensors: async (model, { output, signal }) =>
+    (await import("../../export/export-safetensors.js")).exportSafetensors(model, output, { signal }),
+  mar: async (model, { output, modelName, modelVersion, signal }) => {
     const { exportModelArchive } = await import("../../export/model-archive.js");
-    await exportModelArchive(model, output, { modelName, version: modelVersion });
+    await exportModelArchive(model, output, { modelName, version: modelVersion, signal });
   },
 } as const satisfies Record<string, Writer>;
 
 const FORMATS = Object.keys(WRITERS) as (keyof typeof WRITERS)[];
-const FORMAT_OF: Record<string, keyof typeof WRITERS> = {
+/** The format that the ending of a file's name stands for. */
+export const FORMAT_OF: Record<string, keyof typeof WRITERS> = {
   ".pt": "torchscript",
   ".onnx": "onnx",
   ".safetensors": "safetensors",
@@ -54,12 +56,15 @@ export function exportCommand(program: Command): void {
     "lenet5 export --model lenet5.pt --format onnx --output lenet5.onnx",
     "lenet5 export --model lenet5.pt --format mar --output lenet5.mar",
   );
-  perform<ExportOptions>(command, async ({ options, output }) => {
+  perform<ExportOptions>(command, async ({ options, output, signal }) => {
     const format = options.format ?? FORMAT_OF[extname(options.output).toLowerCase()];
-    if (format === undefined) throw usageError("INVALID_OPTION", FORMATS.join(", "), "--format", options.format);
+    if (format === undefined) {
+      const where = `--format (which the ending of ${options.output} does not say)`;
+      throw usageError("INVALID_OPTION", FORMATS.join(", "), where, undefined);
+    }
     await output.leaveStdoutTo(options.output);
-    using model = await openModel({ model: options.model, device: "cpu", engine: "auto" });
-    await WRITERS[format](model, options);
+    using model = await openModel({ model: options.model, device: "cpu", engine: "auto" }, signal);
+    await WRITERS[format](model, { ...options, signal });
     const written = await stat(options.output);
     const bytes = written.isFile() ? written.size : undefined; // a pipe or a device does not keep what went through it
     output.print(`Wrote ${options.output} (${format}${bytes === undefined ? "" : `, ${fileSize(bytes)}`})`);

@@ -29,14 +29,14 @@ export function inspectCommand(program: Command): void {
     "lenet5 inspect resnet.pt",
     "lenet5 inspect resnet.pt --emit-types --name Resnet --output resnet.d.ts",
   );
-  perform<InspectOptions>(command, async ({ options, operands: [file], output }) => {
+  perform<InspectOptions>(command, async ({ options, operands: [file], output, signal }) => {
     if (!options.emitTypes && (options.output ?? options.name) !== undefined) {
       const flag = options.output === undefined ? "--name" : "--output";
       throw usageError("INVALID_OPTION", "--emit-types beside it", flag, undefined);
     }
     await output.leaveStdoutTo(options.output);
     const { ScriptModule } = await import("../../script-module.js");
-    const module = await ScriptModule.load(file!, { device: "cpu" });
+    const module = await ScriptModule.load(file!, { device: "cpu", signal });
     const inspection = module.inspect();
     module.dispose();
     if (!options.emitTypes) {
@@ -49,7 +49,7 @@ export function inspectCommand(program: Command): void {
     const types = emitTypes(inspection, options.name ?? interfaceName(file!));
     if (options.output === undefined) output.print(types.trimEnd());
     else {
-      await writeFileAtomically(options.output, types);
+      await writeFileAtomically(options.output, types, { signal });
       output.print(`Wrote ${options.output}`);
     }
     output.finish({ types, ...(options.output === undefined ? {} : { output: options.output }) });

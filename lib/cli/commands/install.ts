@@ -5,7 +5,6 @@ import { type Command, Option } from "commander";
 import { packageRoot } from "#package-root";
 import { LeNet5Error } from "../../errors.js";
 import { addExamples, perform } from "../command.js";
-import { interruptible } from "../interrupt.js";
 import { addJsonOption, textOption } from "../options.js";
 import type { Output } from "../output.js";
 
@@ -36,25 +35,24 @@ export function installCommand(program: Command): void {
     .option("--build", "build the addon for this libtorch, even where one is there");
   addJsonOption(command);
   addExamples(command, "lenet5 install", "lenet5 install --from torch-2.13.0-cp311-cp311-manylinux_2_28_x86_64.whl");
-  perform<InstallOptions>(command, async ({ options, output }) => {
-    const { installLibtorch } = await import("../../libtorch/install.js");
-    const { from, cuda, apt, force } = options;
-    const log = (line: string): void => output.log(line);
-    await interruptible(
-      () => log("\nStopping; nothing half-installed stays."),
-      async (signal) => {
-        // To build for the libtorch that is there, none has to be fetched.
-        const present = options.build && !from && !cuda && !apt && !force ? await presentLibtorch() : undefined;
-        const result = present ?? (await installLibtorch({ from, cuda, apt, force, signal, log }));
-        output.print(
-          `libtorch ${result.version} ${result.installed ? "installed" : "is there already"}: ${result.folder}`,
-        );
-        const build = options.build === true || !(await addonFits());
-        if (build) await buildAddon(result.folder, output, signal);
-        output.finish({ ...result, built: build });
-      },
-    );
-  });
+  perform<InstallOptions>(
+    command,
+    async ({ options, output, signal }) => {
+      const { installLibtorch } = await import("../../libtorch/install.js");
+      const { from, cuda, apt, force } = options;
+      const log = (line: string): void => output.log(line);
+      // To build for the libtorch that is there, none has to be fetched.
+      const present = options.build && !from && !cuda && !apt && !force ? await presentLibtorch() : undefined;
+      const result = present ?? (await installLibtorch({ from, cuda, apt, force, signal, log }));
+      output.print(
+        `libtorch ${result.version} ${result.installed ? "installed" : "is there already"}: ${result.folder}`,
+      );
+      const build = options.build === true || !(await addonFits());
+      if (build) await buildAddon(result.folder, output, signal);
+      output.finish({ ...result, built: build });
+    },
+    "Stopping; nothing half-installed stays.",
+  );
 }
 
 /** The libtorch that a build would take, if there is one. */

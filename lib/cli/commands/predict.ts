@@ -1,6 +1,8 @@
 // `lenet5 predict`
+import { addAbortSignal } from "node:stream";
 import { buffer } from "node:stream/consumers";
 import type { Command } from "commander";
+import { abortable } from "../../abort.js";
 import { LeNet5Error } from "../../errors.js";
 import type { TopClass } from "../../lenet5/top-classes.js";
 import { addExamples, perform, withPartialResult } from "../command.js";
@@ -46,15 +48,15 @@ export function predictCommand(program: Command): void {
     "lenet5 predict --model lenet5.pt --json *.png",
     "curl -s https://example.org/seven.png | lenet5 predict --model lenet5.pt --top-k 3 -",
   );
-  perform<PredictOptions>(command, async ({ options, operands, output }) => {
-    using model = await openModel(options);
+  perform<PredictOptions>(command, async ({ options, operands, output, signal }) => {
+    using model = await openModel(options, signal);
     const { decodeDigits } = await import("../../data/image.js");
     const unreadable = new Map<number, LeNet5Error>();
-    const input = operands.includes(STDIN) ? await buffer(process.stdin) : undefined;
+    const input = operands.includes(STDIN) ? await standardInput(signal) : undefined;
     const sources = operands.map((file) => (file === STDIN ? { image: input! } : file));
     const pixels = await decodeDigits(sources, { onUnreadable: (error, index) => unreadable.set(index, error) });
     const { topK } = options;
-    const answer = await model.predict(pixels, topK === undefined ? {} : { topK });
+    const answer = await model.predict(pixels, { signal, ...(topK === undefined ? {} : { topK }) });
     const { labels, probabilities, numClasses, classNames, top } = answer;
     const predictions: FilePrediction[] = [];
     for (const [index, file] of operands.entries()) {
@@ -87,6 +89,11 @@ export function predictCommand(program: Command): void {
       throw withPartialResult(summary([...unreadable.values()], operands.length), { predictions });
     output.finish({ predictions });
   });
+}
+
+/** What is on standard input, which nobody reads any more once the signal fires. */
+function standardInput(signal: AbortSignal): Promise<Buffer> {
+  return abortable(buffer(addAbortSignal(signal, process.stdin)), signal);
 }
 
 /** The runners-up on one line. */

@@ -1,6 +1,6 @@
 // `lenet5 train`
 import { rm, rmdir } from "node:fs/promises";
-import { join } from "node:path";
+import { extname, join } from "node:path";
 import { type Command, Option } from "commander";
 import { type Dataset, splitDataset } from "../../data/dataset.js";
 import { isLeNet5Error, LeNet5Error } from "../../errors.js";
@@ -10,10 +10,9 @@ import type { EpochEvent, FitOptions } from "../../lenet5/fit-options.js";
 import { AUGMENTED_RECIPE, DEFAULT_RECIPE, type Recipe } from "../../lenet5/recipe.js";
 import type { Evaluation } from "../../lenet5/results.js";
 import type { LeNet5 } from "../../lenet5.js";
-import { addExamples, perform } from "../command.js";
+import { addExamples, perform, withPartialResult } from "../command.js";
 import { addDataOptions, type DataOptions, loadData } from "../data-source.js";
-import { reportFailure } from "../failure.js";
-import { interruptible } from "../interrupt.js";
+import { usageError } from "../failure.js";
 import {
   addComputeOptions,
   addJsonOption,
@@ -25,6 +24,7 @@ import {
   wordOption,
 } from "../options.js";
 import { grouped, type Output, type Progress, percent, table } from "../output.js";
+import { FORMAT_OF } from "./export.js";
 
 /** What is left out is the recipe's. */
 interface TrainOptions extends DataOptions, ComputeOptions {
@@ -75,7 +75,11 @@ export function trainCommand(program: Command): void {
     "lenet5 train --data photos/ --epochs 20 --output pets.pt --checkpoint-dir run1",
     "lenet5 train --data photos/ --epochs 20 --output pets.pt --checkpoint-dir run1 --resume",
   );
-  perform<TrainOptions>(command, async ({ options, output }) => await train(options, output));
+  perform<TrainOptions>(
+    command,
+    async ({ options, output, signal }) => await train(options, output, signal),
+    "Stopping within this batch; press Ctrl-C again to end at once.",
+  );
 }
 
 /** How it is trained: the API's own recipes, of which any part may be given. */
@@ -148,15 +152,15 @@ function recipe(): Option[] {
   ];
 }
 
-async function train(options: TrainOptions, output: Output): Promise<number> {
+async function train(options: TrainOptions, output: Output, signal: AbortSignal): Promise<number> {
   const run: Run = { epochs: [], checkpoint: undefined };
-  const onInterrupt = (): void => output.log("\nStopping within this batch; press Ctrl-C again to end at once.");
+  requireTorchScriptName(options.output);
   try {
-    return await interruptible(onInterrupt, async (signal) => await fitAndSave(options, output, run, signal));
+    return await fitAndSave(options, output, run, signal);
   } catch (error) {
     if (isLeNet5Error(error) && error.code === "LENET5_ABORTED") {
       for (const line of await whereItStands(options, run)) output.log(line);
-      return reportFailure(error, output.json, run.checkpoint === undefined ? {} : { checkpoint: run.checkpoint });
+      if (run.checkpoint !== undefined) throw withPartialResult(error, { checkpoint: run.checkpoint });
     }
     throw error;
   }
@@ -195,7 +199,7 @@ async function fitAndSave(options: TrainOptions, output: Output, run: Run, signa
     output,
     run,
   );
-  await model.save(options.output);
+  await model.save(options.output, { signal });
   // With the weights saved, the checkpoint of a folder that nobody asked for has done its work.
   if (options.checkpointDir === undefined && checkpointDirectory !== undefined) {
     await removeCheckpoint(checkpointDirectory);
@@ -217,6 +221,14 @@ async function loadSets(
   if (validationSplit === undefined) return { train, validation: undefined, test };
   const parts = splitDataset(train, validationSplit, SPLIT_SEED);
   return { train: parts.train, validation: parts.test, test };
+}
+
+/** Refuses a name that says another format than the one that is written. */
+function requireTorchScriptName(path: string): void {
+  const format = FORMAT_OF[extname(path).toLowerCase()];
+  if (format === undefined || format === "torchscript") return;
+  const what = `a name for TorchScript, such as lenet5.pt (lenet5 export writes ${format} from it)`;
+  throw usageError("INVALID_OPTION", what, "--output", path);
 }
 
 /** Refuses a place that cannot take the model before hours are spent on training it. */
