@@ -20,7 +20,10 @@ export const ERRORS = {
   MODEL_NOT_FOUND: { status: 404, meaning: "a model file does not exist" },
   MODEL_CORRUPT: { status: 400, meaning: "a file is not a whole model of its format" },
   MODEL_TOO_LARGE: { status: 413, meaning: "a model file declares more than may be read" },
-  MODEL_MISMATCH: { status: 400, meaning: "a model file holds something other than a LeNet-5" },
+  MODEL_MISMATCH: {
+    status: 400,
+    meaning: "a model file holds something other than a LeNet-5, or data have a class that the model does not",
+  },
   CHECKPOINT_NOT_FOUND: { status: 404, meaning: "there is no checkpoint to resume from" },
   CHECKPOINT_CORRUPT: { status: 400, meaning: "a checkpoint is not whole" },
   CHECKPOINT_MISMATCH: { status: 409, meaning: "a checkpoint belongs to a run with other settings" },

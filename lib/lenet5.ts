@@ -169,20 +169,19 @@ export class LeNet5 {
    * the best epoch. The training begins when it is awaited or iterated first, never before. During it `predict` and
    * `evaluate` answer with the weights of the last whole epoch.
    *
-   * @param train - images and labels; checked and copied before this returns, as is `validation`
+   * @param train - images and labels; checked and copied before this returns, as is `validation`. Where a set and the
+   * model both have class names, labels are carried over by name
    * @throws at once: LENET5_UNKNOWN_OPTION, LENET5_INVALID_OPTION, LENET5_INVALID_ARGUMENT, LENET5_INVALID_SHAPE,
-   * LENET5_INVALID_DTYPE, LENET5_INVALID_LABELS, LENET5_COUNT_MISMATCH, LENET5_DATA_EMPTY, LENET5_DISPOSED; from the run:
+   * LENET5_INVALID_DTYPE, LENET5_INVALID_LABELS, LENET5_COUNT_MISMATCH, LENET5_DATA_EMPTY, LENET5_MODEL_MISMATCH (a class
+   * that the model does not have), LENET5_DISPOSED; from the run:
    * LENET5_MODEL_BUSY, LENET5_ABORTED, LENET5_DISPOSED, LENET5_CHECKPOINT_NOT_FOUND, LENET5_CHECKPOINT_CORRUPT,
    * LENET5_CHECKPOINT_MISMATCH, LENET5_FILE_WRITE_FAILED, LENET5_FILE_BUSY
    */
   fit(train: Dataset | LabelledImages, options: FitOptions = {}): TrainingRun {
     this.#checkUsable();
-    const plan = fitPlan(train, options, this);
-    const names: unknown = train.classNames;
-    const classNames =
-      Array.isArray(names) && names.length === this.numClasses && names.every((name) => typeof name === "string")
-        ? (Array.from(names) as string[])
-        : undefined;
+    const { numClasses, seed } = this;
+    const plan = fitPlan(train, options, { numClasses, seed, ownClassNames: this.#classNames });
+    const classNames = plan.classNames?.length === numClasses ? plan.classNames : undefined;
     // The data is copied here, before anybody else's code runs. What goes on with the run holds none of the caller's arrays.
     const fit = this.#prepareFit(plan.request);
     const events = runTraining(this.#trainee(classNames), fit, { ...plan, request: withoutData(plan.request) });
@@ -226,10 +225,11 @@ export class LeNet5 {
   /**
    * Loss, accuracy, confusion matrix, and precision, recall and F1 of each class, over a labelled set.
    *
-   * @param data - copied before the call returns
+   * @param data - copied before the call returns; where it and the model both have class names, labels are carried over
+   * by name
    * @throws LENET5_DISPOSED, LENET5_UNKNOWN_OPTION, LENET5_INVALID_OPTION, LENET5_INVALID_ARGUMENT, LENET5_INVALID_SHAPE,
-   * LENET5_INVALID_DTYPE, LENET5_INVALID_LABELS, LENET5_COUNT_MISMATCH, LENET5_DATA_EMPTY, LENET5_ABORTED; and what
-   * `onProgress` throws
+   * LENET5_INVALID_DTYPE, LENET5_INVALID_LABELS, LENET5_COUNT_MISMATCH, LENET5_DATA_EMPTY, LENET5_MODEL_MISMATCH (a class
+   * that the model does not have), LENET5_ABORTED; and what `onProgress` throws
    */
   async evaluate(data: Dataset | LabelledImages, options: EvaluateOptions = {}): Promise<Evaluation> {
     this.#checkUsable();
@@ -237,7 +237,7 @@ export class LeNet5 {
     wholeNumber(batchSize, "batchSize", 1, 1_000_000);
     optionalFunction(onProgress, "onProgress");
     optionalSignal(signal);
-    const set = imageSet(data, this.numClasses, "data");
+    const set = imageSet(data, { numClasses: this.numClasses, classNames: this.#classNames }, "data");
     const total = set.labels.length;
     const { classNames } = this;
     const { loss, confusion, ...counts } = await withProgress(onProgress, total, signal, (tell, together) =>

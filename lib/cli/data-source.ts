@@ -8,6 +8,8 @@ import { nearest } from "../options.js";
 import { textOption, wholeOption } from "./options.js";
 import { fileSize, grouped, type Output, type Progress } from "./output.js";
 
+export { inClassesOf } from "../data/class-names.js";
+
 /** Names that `--data` knows; anything else is a folder. */
 export const DATA_NAMES = ["mnist", "fashion-mnist", "synthetic"] as const;
 
@@ -178,24 +180,4 @@ function joined(first: Dataset, second: Dataset): Dataset {
   labels.set(first.labels);
   labels.set(second.labels, first.count);
   return { ...first, images, labels, count: first.count + second.count };
-}
-
-/**
- * The data set with its labels counted as the model counts its classes: a folder that lacks a class, or names them in
- * another order, must not be measured against the wrong ones.
- *
- * @throws LENET5_MODEL_MISMATCH when the data set has a class that the model does not know
- */
-export function inClassesOf(classNames: readonly string[], dataset: Dataset): Dataset {
-  const same = dataset.classNames.every((name, i) => name === classNames[i]);
-  // A model that never learnt names (a state dict from Python) has numbers; then the order is all there is.
-  const unnamed = classNames.every((name, i) => name === String(i)) && classNames.length === dataset.classNames.length;
-  if (same || unnamed) return dataset;
-  const positions = dataset.classNames.map((name) => classNames.indexOf(name));
-  const unknown = dataset.classNames[positions.indexOf(-1)];
-  if (unknown !== undefined) {
-    const known = classNames.length > 12 ? `${classNames.slice(0, 12).join(", ")}, …` : classNames.join(", ");
-    throw expectedButGot("MODEL_MISMATCH", `the model's classes (${known})`, "the data set", `the class "${unknown}"`);
-  }
-  return { ...dataset, labels: dataset.labels.map((label) => positions[label]!), classNames: [...classNames] };
 }

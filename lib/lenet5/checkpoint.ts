@@ -102,10 +102,14 @@ export async function writeCheckpoint(
 }
 
 /**
- * Reads the checkpoint of a folder.
+ * Reads the checkpoint of a folder, for a run of so many epochs.
  * @throws LENET5_CHECKPOINT_NOT_FOUND, LENET5_FILE_READ_FAILED, LENET5_CHECKPOINT_CORRUPT, LENET5_CHECKPOINT_MISMATCH
  */
-export async function readCheckpoint(directory: string, settings: RunSettings): Promise<NativeTrainingState> {
+export async function readCheckpoint(
+  directory: string,
+  settings: RunSettings,
+  epochs: number,
+): Promise<NativeTrainingState> {
   const path = join(directory, CHECKPOINT_NAME);
   const bytes = await readFileOf(path);
   let tensors: Record<string, Tensor>;
@@ -138,6 +142,10 @@ export async function readCheckpoint(directory: string, settings: RunSettings): 
         `${settings[name] ?? "unset"}`,
       );
     }
+  }
+  if (state.epoch > epochs) {
+    const wanted = `at least ${state.epoch} epochs, which the checkpoint has behind it,`;
+    throw expectedButGot("CHECKPOINT_MISMATCH", wanted, `the run resumed from ${path}`, `${epochs}`);
   }
   return state;
 }

@@ -1,4 +1,5 @@
 // The options of `fit`: their defaults, their checks, and the request that goes to the native trainer.
+import { classNamesOf, labelsByName } from "../data/class-names.js";
 import { checkLabels, type Dataset } from "../data/dataset.js";
 import { expected, expectedButGot } from "../errors.js";
 import { isFloat32Array, isInt32Array, isObject, isUint8Array, lengthOf } from "../is.js";
@@ -15,7 +16,7 @@ export interface LabelledImages {
   readonly labels: Int32Array | Uint8Array;
   /** Edge length of an image. @defaultValue 28 */
   readonly height?: number;
-  /** Names of the classes, for a model that has none yet. */
+  /** Names of the classes: a model that has none yet takes them, for another the labels are carried over by name. */
   readonly classNames?: readonly string[];
 }
 
@@ -166,6 +167,8 @@ export interface FitPlan {
   signal: AbortSignal | undefined;
   checkpointDirectory: string | undefined;
   resume: boolean;
+  /** The training set's class names. */
+  classNames: string[] | undefined;
 }
 
 /**
@@ -175,7 +178,7 @@ export interface FitPlan {
 export function fitPlan(
   train: unknown,
   options: FitOptions | undefined,
-  model: { numClasses: number; seed: number },
+  model: { numClasses: number; seed: number; ownClassNames: readonly string[] | undefined },
 ): FitPlan {
   const given = readOptions(options, FIT_OPTIONS, "fit");
   const { validation, signal, checkpointDirectory, resume = false, progressInterval = 0.1, seed = model.seed } = given;
@@ -183,7 +186,9 @@ export function fitPlan(
   const recipe = augmentation === undefined ? DEFAULT_RECIPE : AUGMENTED_RECIPE;
   const { epochs, batchSize, learningRate, betas, epsilon, weightDecay, schedule } = { ...recipe, ...given };
 
-  const trainSet = imageSet(train, model.numClasses, "train");
+  const { numClasses, ownClassNames } = model;
+  const classNames = classNamesOf(train);
+  const trainSet = imageSet(train, { numClasses, classNames: ownClassNames }, "train", classNames);
   wholeNumber(epochs, "epochs", 1, 1_000_000);
   wholeNumber(batchSize, "batchSize", 1, 1_000_000);
   finiteNumber(learningRate, "learningRate", "above 0", (value) => value > 0);
@@ -205,12 +210,15 @@ export function fitPlan(
     const wanted = "a folder's path (because resume is true)";
     throw expected("INVALID_OPTION", wanted, "checkpointDirectory", checkpointDirectory);
   }
-  const classWeights = classWeightsOf(given.classWeights, trainSet.labels, model.numClasses);
+  const classWeights = classWeightsOf(given.classWeights, trainSet.labels, numClasses);
   const earlyStopping = earlyStoppingOf(given.earlyStopping, validation);
+
+  // A model without names of its own counts its classes as its training set does.
+  const classes = { numClasses, classNames: ownClassNames ?? classNames };
 
   const request: NativeFitRequest = {
     train: trainSet,
-    ...(validation === undefined ? {} : { validation: imageSet(validation, model.numClasses, "validation") }),
+    ...(validation === undefined ? {} : { validation: imageSet(validation, classes, "validation") }),
     epochs,
     batchSize,
     learningRate,
@@ -226,7 +234,7 @@ export function fitPlan(
     ...(classWeights === undefined ? {} : { classWeights }),
     ...(earlyStopping === undefined ? {} : { earlyStopping }),
   };
-  return { request, signal, checkpointDirectory, resume };
+  return { request, signal, checkpointDirectory, resume, classNames };
 }
 
 /** Largest strengths: beyond them nothing is left of a digit. */
@@ -292,10 +300,17 @@ function earlyStoppingOf(value: unknown, validation: unknown): NativeFitRequest[
 }
 
 /**
- * Checks a labelled set against itself and the model.
- * @throws LENET5_INVALID_ARGUMENT, LENET5_INVALID_SHAPE, LENET5_DATA_EMPTY, LENET5_COUNT_MISMATCH, LENET5_INVALID_LABELS
+ * Checks a labelled set against itself and the model. Where both have class names and count them differently, the labels
+ * are new ones, carried over by name.
+ * @throws LENET5_INVALID_ARGUMENT, LENET5_INVALID_SHAPE, LENET5_DATA_EMPTY, LENET5_COUNT_MISMATCH, LENET5_INVALID_LABELS,
+ * LENET5_MODEL_MISMATCH
  */
-export function imageSet(data: unknown, numClasses: number, where: string): NativeImageSet {
+export function imageSet(
+  data: unknown,
+  model: { numClasses: number; classNames: readonly string[] | undefined },
+  where: string,
+  names = classNamesOf(data),
+): NativeImageSet {
   if (!isObject(data)) throw expected("INVALID_ARGUMENT", "images and labels", where, data);
   const { images, labels, height = 28 } = data as Partial<LabelledImages>;
   if (!isUint8Array(images)) throw expected("INVALID_DTYPE", "a Uint8Array", `${where}.images`, images);
@@ -310,7 +325,9 @@ export function imageSet(data: unknown, numClasses: number, where: string): Nati
     );
   }
   const count = images.length / (height * height);
-  return { images, labels: checkedLabels(labels, count, numClasses, `${where}.labels`), size: height };
+  const byName = names && model.classNames && labelsByName(model.classNames, names, where);
+  const checked = checkedLabels(labels, count, byName?.length ?? model.numClasses, `${where}.labels`);
+  return { images, labels: byName === undefined ? checked : Int32Array.from(checked, (i) => byName[i]!), size: height };
 }
 
 /** Labels of so many images, as the addon takes them. @throws LENET5_INVALID_DTYPE, LENET5_COUNT_MISMATCH, LENET5_INVALID_LABELS */

@@ -29,7 +29,7 @@ export interface Augmentation {
   };
 }
 
-/** What a training run depends on, apart from its data and its seed. */
+/** What a training run depends on, apart from its data and its seed; `fit` takes it as options. */
 export interface Recipe {
   /** Passes over the training set. */
   readonly epochs: number;
@@ -45,8 +45,8 @@ export interface Recipe {
   readonly weightDecay: number;
   /** Course of the learning rate. */
   readonly schedule: "constant" | "one-cycle";
-  /** Distortions of the training images; `null` for none. */
-  readonly augmentation: Augmentation | null;
+  /** Distortions of the training images; `false` for none. */
+  readonly augmentation: Augmentation | false;
 }
 
 /** The strengths behind `augmentation: true` and `--augment`. */
@@ -67,7 +67,7 @@ export const DEFAULT_RECIPE: Recipe = Object.freeze({
   epsilon: 1e-8,
   weightDecay: 0,
   schedule: "one-cycle",
-  augmentation: null,
+  augmentation: false,
 });
 
 /** With augmentation: distorted images never repeat, so that many epochs go on teaching. */

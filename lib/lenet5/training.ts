@@ -37,7 +37,7 @@ export interface Trainee {
 export async function* train(
   model: Trainee,
   fit: NativeFit,
-  { request, signal, checkpointDirectory, resume }: Omit<FitPlan, "request"> & { request: RunRequest },
+  { request, signal, checkpointDirectory, resume }: Omit<FitPlan, "request" | "classNames"> & { request: RunRequest },
 ): TrainingEvents {
   model.begin();
   const queue = new EventQueue<NativeFitEvent>(request.progressSeconds === 0);
@@ -131,6 +131,7 @@ class Checkpoints {
   readonly #directory: string;
   readonly #settings: RunSettings;
   readonly #numClasses: number;
+  readonly #epochs: number;
   #failed = false;
 
   constructor(
@@ -143,11 +144,12 @@ class Checkpoints {
     const { numClasses, engine, device } = model;
     this.#directory = directory;
     this.#numClasses = numClasses;
+    this.#epochs = request.epochs;
     this.#settings = runSettings(request, survey, { numClasses, engine, device, ...normalization });
   }
 
   read() {
-    return readCheckpoint(this.#directory, this.#settings);
+    return readCheckpoint(this.#directory, this.#settings, this.#epochs);
   }
 
   /** Writes the checkpoint of an epoch and returns its path. */

@@ -51,6 +51,13 @@ test("the recipes are the published ones, and nobody can change them", () => {
   expect(Object.isFrozen(DEFAULT_RECIPE) && Object.isFrozen(DEFAULT_AUGMENTATION.elastic)).toBe(true);
 });
 
+test("either recipe is what fit takes as options", async () => {
+  expect((await model().fit(digits, { ...DEFAULT_RECIPE, epochs: 1 })).epochs).toHaveLength(1);
+  const run = model().fit(digits, AUGMENTED_RECIPE);
+  expect((await run.next()).value).toMatchObject({ epochs: AUGMENTED_RECIPE.epochs });
+  await run.return();
+});
+
 describe("class weights", () => {
   test("of one are no weights at all", async () => {
     const [plain, ones, floats] = [

@@ -281,6 +281,21 @@ describe("checkpoints", () => {
     expect(fingerprint(model)).toBe(before);
   });
 
+  it("are refused by a run that would have ended before them", async () => {
+    const checkpointDirectory = await checkpointed();
+    const constant = { ...options, schedule: "constant", checkpointDirectory } as const;
+    using first = new LeNet5({ seed: 5 });
+    await run(first, { ...constant, epochs: 3 });
+    using model = new LeNet5({ seed: 5 });
+    const before = fingerprint(model);
+    await expect(run(model, { ...constant, epochs: 2, resume: true })).rejects.toMatchObject({
+      code: "LENET5_CHECKPOINT_MISMATCH",
+      message: expect.stringMatching(/at least 3 epochs.*received 2$/),
+    });
+    expect(fingerprint(model)).toBe(before);
+    expect(await run(model, { ...constant, epochs: 3, resume: true })).toEqual([]);
+  });
+
   it("are refused when absent or damaged", async () => {
     const checkpointDirectory = await checkpointed();
     const path = join(checkpointDirectory, "checkpoint.safetensors");
