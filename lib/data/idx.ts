@@ -10,7 +10,7 @@ import { promisify } from "node:util";
 import { constants, gunzip, gunzipSync, gzip } from "node:zlib";
 import { expected, expectedButGot, LeNet5Error } from "../errors.js";
 import { writeFileAtomically } from "../files.js";
-import { isUint8Array } from "../is.js";
+import { isObject, isUint8Array } from "../is.js";
 import { readOptions } from "../options.js";
 import { readBytes, withRegularFile } from "../regular-file.js";
 import { checkDataset, checkLabels, type Dataset, DIGIT_NAMES, SIDE } from "./dataset.js";
@@ -129,10 +129,13 @@ export async function readDataset(
 
 /**
  * Encodes an array as the bytes of a plain IDX file.
- * @throws LENET5_INVALID_SHAPE when the shape does not fit the data or the format
+ * @throws LENET5_INVALID_ARGUMENT; LENET5_INVALID_SHAPE when the shape does not fit the data or the format
  */
 export function encode(array: IdxArray): Buffer {
-  const { data, shape } = array;
+  const { data, shape } = Object(array) as Partial<IdxArray>;
+  if (!isUint8Array(data) || !Array.isArray(shape)) {
+    throw expected("INVALID_ARGUMENT", "{ data: Uint8Array, shape }", "an IDX file", array);
+  }
   const fits = shape.length >= 1 && shape.length <= MAX_DIMENSIONS && shape.every((size) => size >>> 0 === size);
   if (!fits || shape.reduce((product, size) => product * size, 1) !== data.length) {
     throw expected("INVALID_SHAPE", `dimensions with the product ${data.length}`, "an IDX file", shape);
@@ -147,9 +150,10 @@ export function encode(array: IdxArray): Buffer {
 
 /**
  * Writes an IDX file, gzip'd when the path ends in `.gz`. The file appears whole or not at all.
- * @throws LENET5_INVALID_SHAPE, LENET5_FILE_BUSY, LENET5_FILE_WRITE_FAILED
+ * @throws LENET5_INVALID_ARGUMENT, LENET5_INVALID_SHAPE, LENET5_FILE_BUSY, LENET5_FILE_WRITE_FAILED
  */
 export async function write(path: string, array: IdxArray): Promise<void> {
+  if (typeof path !== "string" || path === "") throw expected("INVALID_ARGUMENT", "a file's path", "idx.write", path);
   const bytes = encode(array);
   await writeFileAtomically(path, path.endsWith(".gz") ? await pack(bytes, { level: 9 }) : bytes);
 }
@@ -162,6 +166,8 @@ export async function write(path: string, array: IdxArray): Promise<void> {
  * @throws LENET5_INVALID_LABELS when a label is above 255, and what {@link write} throws
  */
 export async function writeDatasets(directory: string, sets: { train: Dataset; test: Dataset }): Promise<string[]> {
+  if (typeof directory !== "string") throw expected("INVALID_ARGUMENT", "a folder", "idx.writeDatasets", directory);
+  if (!isObject(sets)) throw expected("INVALID_ARGUMENT", "{ train, test }", "idx.writeDatasets", sets);
   const paths: string[] = [];
   for (const part of ["train", "test"] as const) {
     const dataset = sets[part];

@@ -90,6 +90,8 @@ function takePixels(value: unknown, where: string): TakenImage {
 }
 
 function takeEncoded(source: unknown, where: string): TakenImage {
+  // A canvas's toDataURL() is a string.
+  if (typeof source === "string" && /^(data:|file:\/\/)/i.test(source)) return takeUrl(source, where);
   if (typeof source === "string" && source !== "") return { kind: "path", path: source, name: source };
   const name = "the image";
   const bytes = bytesOf(source);
@@ -110,7 +112,7 @@ function takeEncoded(source: unknown, where: string): TakenImage {
 function takeUrl(href: string, where: string): TakenImage {
   const name = href.length <= 80 ? href : `${href.slice(0, 77)}...`;
   const data = /^data:[^,]*?(;base64)?,/i.exec(href);
-  if (href.startsWith("file:")) return { kind: "path", path: pathOfUrl(href, where), name };
+  if (/^file:/i.test(href)) return { kind: "path", path: pathOfUrl(href, where), name };
   if (data !== null) {
     let text: string;
     try {

@@ -194,3 +194,13 @@ describeWithMnist("MNIST's files", () => {
     expect(perClass).toEqual([980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]);
   });
 });
+
+test("what is no array, data set or path is refused as such", async () => {
+  const refusal = { code: "LENET5_INVALID_ARGUMENT" };
+  for (const wrong of [null, undefined, 3, {}, { data: images }] as never[]) {
+    expect(() => idx.encode(wrong)).toThrow(expect.objectContaining(refusal));
+    await expect(idx.write("never-written", wrong)).rejects.toMatchObject(refusal);
+    await expect(idx.writeDatasets("never-written", wrong)).rejects.toMatchObject(refusal);
+  }
+  await expect(idx.write(null as never, { data: new Uint8Array(1), shape: [1] })).rejects.toMatchObject(refusal);
+});

@@ -339,3 +339,15 @@ describeWithMnist("MNIST's digits", () => {
     expect(distances.reduce((sum, value) => sum + value, 0) / 100).toBeLessThan(10);
   });
 });
+
+test("URLs that are strings are read as URLs", async () => {
+  const png = await image(digitAt(0)).png().toBuffer();
+  const path = join(temporaryFolder(), "digit.png");
+  writeFileSync(path, png);
+  for (const url of [`data:image/png;base64,${png.toString("base64")}`, `file://${path}`]) {
+    expect(Buffer.compare(await decodeDigit(url), digitAt(0))).toBe(0);
+  }
+  const error: Error = await decodeDigit(`data:image/png;base64,${"A".repeat(5000)}`).catch((e) => e);
+  expect(error).toMatchObject({ code: "LENET5_IMAGE_UNREADABLE" });
+  expect(error.message.length).toBeLessThan(300);
+});
