@@ -400,10 +400,8 @@ export class LeNet5 {
     throwIfAborted(optionalSignal(signal));
     const { archive, weights } = await abortable(this.#export(), signal);
     await writeFileAtomically(path, archive, {
-      verify: async (written) => {
-        await verify(await readFile(written), weights);
-        throwIfAborted(signal);
-      },
+      signal,
+      verify: async (written) => await verify(await readFile(written), weights),
     });
   }
 

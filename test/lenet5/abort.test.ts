@@ -1,4 +1,5 @@
 // A signal takes back every call that may take a while: before it, and in its middle.
+import { spawnSync } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import sharp from "sharp";
@@ -95,4 +96,11 @@ test("save leaves the file that was there", async () => {
   }
   await expect(model.save(path, { signal: AbortSignal.abort() })).rejects.toMatchObject({ code: "LENET5_ABORTED" });
   expect((await readFile(path)).equals(before)).toBe(true);
+});
+
+test("save into a pipe that nobody reads is taken back", async () => {
+  const pipe = join(temporaryFolder(), "pipe");
+  expect(spawnSync("mkfifo", [pipe]).status).toBe(0);
+  const saving = model.save(pipe, { signal: AbortSignal.timeout(200) });
+  await expect(saving).rejects.toMatchObject({ code: "LENET5_ABORTED" });
 });

@@ -1,7 +1,7 @@
 // `lenet5 train`
 import { rm, rmdir } from "node:fs/promises";
 import { extname, join } from "node:path";
-import { type Command, Option } from "commander";
+import type { Command, Option } from "commander";
 import { type Dataset, splitDataset } from "../../data/dataset.js";
 import { isLeNet5Error, LeNet5Error } from "../../errors.js";
 import { type FilePlace, requireWritable } from "../../file-place.js";
@@ -57,6 +57,8 @@ export function trainCommand(program: Command): void {
     .command("train")
     .description("Train LeNet-5 and write it as TorchScript, which every PyTorch tool can load.");
   addDataOptions(command, "mnist");
+  // A flag takes no default from the environment: there, any text at all, "0" too, would switch it on.
+  command.option("--augment", "distort each training image anew in every epoch (shift, turn, stretch, slant, bend)");
   for (const option of recipe()) command.addOption(fromEnvironment(option));
   addComputeOptions(command)
     .addOption(textOption("--output <file>", "the model's file").default("lenet5.pt"))
@@ -101,7 +103,6 @@ function recipe(): Option[] {
   const schedule = wordOption("--schedule <name>", "course of the learning rate", ["constant", "one-cycle"]);
   schedule.description = or(schedule.description, (recipe) => recipe.schedule);
   return [
-    new Option("--augment", "distort each training image anew in every epoch (shift, turn, stretch, slant, bend)"),
     wholeOption(
       "--epochs <n>",
       or("passes over the training set", ({ epochs }) => epochs),
