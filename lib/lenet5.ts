@@ -185,7 +185,7 @@ export class LeNet5 {
     // The data is copied here, before anybody else's code runs. What goes on with the run holds none of the caller's arrays.
     const fit = this.#prepareFit(plan.request);
     const events = runTraining(this.#trainee(classNames), fit, { ...plan, request: withoutData(plan.request) });
-    return new TrainingRun(events, () => fit.stop(), plan.request.progressSeconds === 0);
+    return new TrainingRun(events, fit, plan.request.progressSeconds === 0);
   }
 
   /** A function of its own, so that no closure of `fit` holds the request. */

@@ -36,7 +36,7 @@ export type TrainingEvents = AsyncGenerator<FitEvent, TrainingEnd, undefined>;
  */
 export class TrainingRun implements AsyncGenerator<FitEvent, void, undefined>, PromiseLike<History> {
   readonly #source: TrainingEvents;
-  readonly #stop: () => void;
+  readonly #native: { stop(): void; dispose(): void };
   readonly #keepAll: boolean;
   readonly #epochs: EpochEvent[] = [];
   readonly #history: Promise<History>;
@@ -50,13 +50,13 @@ export class TrainingRun implements AsyncGenerator<FitEvent, void, undefined>, P
 
   /**
    * @param source - the training
-   * @param stop - ends it within a batch
+   * @param native - `stop` ends it within a batch; `dispose` frees its copy of the data
    * @param keepAll - whether each progress event was asked for
    * @internal
    */
-  constructor(source: TrainingEvents, stop: () => void, keepAll: boolean) {
+  constructor(source: TrainingEvents, native: { stop(): void; dispose(): void }, keepAll: boolean) {
     this.#source = source;
-    this.#stop = stop;
+    this.#native = native;
     this.#keepAll = keepAll;
     this.#history = new Promise((resolve, reject) => {
       this.#settle = { resolve, reject };
@@ -83,18 +83,12 @@ export class TrainingRun implements AsyncGenerator<FitEvent, void, undefined>, P
 
   /** Stops the training within a batch; the model keeps the weights of that moment. */
   async return(): Promise<IteratorResult<FitEvent, void>> {
-    this.#begin();
-    this.#stop();
-    await this.#finish(this.#source.return({ stoppedEarly: false }));
-    return { done: true, value: undefined };
+    return this.#leave(() => this.#source.return({ stoppedEarly: false }));
   }
 
   /** Stops the training as {@link return} does, and rejects with `error`. */
   async throw(error: unknown): Promise<IteratorResult<FitEvent, void>> {
-    this.#begin();
-    this.#stop();
-    await this.#finish(this.#source.throw(error));
-    return { done: true, value: undefined };
+    return this.#leave(() => this.#source.throw(error));
   }
 
   /** Itself: a run has one sequence of events. */
@@ -130,6 +124,18 @@ export class TrainingRun implements AsyncGenerator<FitEvent, void, undefined>, P
   #begin(): void {
     this.#reminder?.drop();
     this.#reminder = undefined;
+  }
+
+  async #leave(how: () => Promise<IteratorResult<FitEvent, TrainingEnd>>): Promise<IteratorResult<FitEvent, void>> {
+    this.#begin();
+    this.#native.stop();
+    try {
+      await this.#finish(how());
+    } finally {
+      // A generator that was never begun runs none of its `finally`.
+      this.#native.dispose();
+    }
+    return { done: true, value: undefined };
   }
 
   /** One event of the training, written down. */

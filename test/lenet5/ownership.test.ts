@@ -10,6 +10,7 @@ import sharp from "sharp";
 import { afterAll, describe, expect, it } from "vitest";
 import { readSafetensors } from "../../lib/formats/safetensors.js";
 import { type FitEvent, LeNet5 } from "../../lib/index.js";
+import { TrainingRun } from "../../lib/lenet5/training-run.js";
 import { stripedImages } from "./striped-images.js";
 
 setFlagsFromString("--expose-gc");
@@ -205,6 +206,18 @@ describe("fit", () => {
     await expect(running).rejects.toMatchObject({ code: "LENET5_DISPOSED" });
     expect(seen.length).toBe(1);
     expect(model.training).toBe(false);
+  });
+
+  it.each(["return", "throw"] as const)("lets go of its copy when it ends by %s before it began", async (way) => {
+    const calls: string[] = [];
+    const native = { stop: () => void calls.push("stop"), dispose: () => void calls.push("dispose") };
+    const events = (async function* () {
+      yield* [];
+      return { stoppedEarly: false };
+    })();
+    const run = new TrainingRun(events, native, false);
+    await (way === "return" ? run.return() : expect(run.throw(new Error("no"))).rejects.toThrow("no"));
+    expect(calls).toEqual(["stop", "dispose"]);
   });
 
   it("refuses a model that went between the call and its beginning", async () => {
