@@ -44,6 +44,16 @@ export const registry = [
     fits: 5,
   },
   {
+    name: "lenet5-fused-augmented",
+    label: "lenet5-libtorch, fused engine, augmented images",
+    ...nodeSystem("lenet5.mjs", { args: ["fused", "augmented"], needs: [built] }),
+    suites: {
+      startup: "starts as lenet5-fused does",
+      inference: "predicts as lenet5-fused does",
+      timeTo99: "augmentation is for the best accuracy, not for the first 99 %",
+    },
+  },
+  {
     name: "lenet5-libtorch",
     label: "lenet5-libtorch, libtorch engine",
     ...nodeSystem("lenet5.mjs", { args: ["libtorch"], needs: [built] }),

@@ -5,6 +5,7 @@ import { quartiles } from "./statistics.mjs";
 export const MULTIPLY_ADDS = 6 * 28 * 28 * 25 + 16 * 10 * 10 * 150 + 120 * 400 + 84 * 120 + 10 * 84;
 
 const OURS = "lenet5-fused";
+const AUGMENTED = "lenet5-fused-augmented";
 
 /** The result of one suite, system and batch, or undefined. */
 export function find(result, suite, system, batch) {
@@ -24,8 +25,8 @@ function pairedSpread(ours, peer, key) {
   return pairs.length > 1 ? quartiles(pairs) : null;
 }
 
-function rate(result, what, suite, batch, peers, target) {
-  const ours = find(result, suite, OURS, batch);
+function rate(result, what, suite, batch, peers, target, system = OURS) {
+  const ours = find(result, suite, system, batch);
   const peer = better(
     peers.map((name) => find(result, suite, name, batch)),
     "imagesPerSecond",
@@ -73,6 +74,7 @@ export function compare(result) {
     ]) {
       rows.push(rate(result, "training, batch 64", "training", 64, [peer], target));
     }
+    rows.push(rate(result, "training with augmentation against without", "training", 64, ["pytorch"], 5, AUGMENTED));
     const ours = find(result, "training", OURS);
     const peer = find(result, "training", "pytorch");
     // Runs that were made and did not get there are a miss, not a gap.

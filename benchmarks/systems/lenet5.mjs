@@ -1,9 +1,11 @@
-// This package, through its public entry, as a user calls it. The argument names the engine: fused or libtorch.
+// This package, through its public entry, as a user calls it. The first argument names the engine: fused or libtorch;
+// a second, "augmented", trains on images distorted anew each epoch.
 import { readFile } from "node:fs/promises";
 import { packageEntry } from "../runner/paths.mjs";
 import { say, serve } from "./shared/protocol.mjs";
 
-const engine = process.argv[2];
+const [engine, variant] = process.argv.slice(2);
+const augmentation = variant === "augmented";
 const { LeNet5, libtorchVersion, mnist, setNumThreads } = await import(packageEntry);
 const { version } = JSON.parse(await readFile(new URL("../../package.json", import.meta.url), "utf8"));
 
@@ -48,6 +50,7 @@ serve({
         learningRate: 1e-3,
         schedule: "constant",
         progressInterval: 0.02,
+        augmentation,
         signal: controller.signal,
       })) {
         if (event.type !== "progress") continue;

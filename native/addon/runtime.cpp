@@ -8,6 +8,7 @@
 
 #include "../core/device.h"
 #include "../core/libtorch_engine.h"
+#include "../core/libtorch_threads.h"
 #include "../kernels/lenet5_kernels.h"
 #include "checked.h"
 #include "js_error.h"
@@ -46,7 +47,7 @@ Napi::Value devices(const Napi::CallbackInfo& info) {
 void set_threads(const Napi::CallbackInfo& info) {
   with_js_errors(info.Env(), [&] {
     const auto threads = static_cast<int>(integer_of(info[0], "threads", 1, kMaxThreads));
-    at::set_num_threads(threads);
+    set_libtorch_threads(threads);
     kernels::set_num_threads(threads);
   });
 }

@@ -129,7 +129,9 @@ test("a wrong or missing label fails the run and is in the result", async () => 
 test("the command refuses what it does not know", () => {
   const run = (...args: string[]) =>
     spawnSync(process.execPath, [join(benchmarksFolder, "run.mjs"), ...args], { encoding: "utf8", timeout: 30_000 });
-  expect(run("--help").stdout).toMatch(/lenet5-fused, lenet5-libtorch, libtorch-plain, pytorch/);
+  expect(run("--help").stdout).toMatch(
+    /lenet5-fused, lenet5-fused-augmented, lenet5-libtorch, libtorch-plain, pytorch/,
+  );
   for (const args of [["--suite", "speed"], ["--systems", "pytorch,keras"], ["--threads", "0"], ["--fast"]]) {
     const { status, stderr } = run(...args);
     expect(status, args.join(" ")).toBe(2);

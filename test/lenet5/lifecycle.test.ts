@@ -138,12 +138,11 @@ it.runIf(process.platform === "linux")("goes on without the threads that the sys
     import { execFileSync } from "node:child_process";
     import { setNumThreads } from ${JSON.stringify(entry)};
     const model = new LeNet5({ seed: 1, engine: "fused" });
-    // While memory is to be had: Debian's libtorch 1.13 never came back from being told the number without it. Our own
-    // threads are made when they are first needed.
-    setNumThreads(4);
     await model.predict(images.subarray(0, 784));
     const size = Number(/VmSize:\\s+(\\d+)/.exec(readFileSync("/proc/self/status", "utf8"))[1]) * 1024;
     execFileSync("prlimit", ["--pid", String(process.pid), "--as=" + (size + 400 * 2 ** 20)]);
+    // Debian's libtorch 1.13 never came back from being told a number that the system refuses.
+    setNumThreads(4);
     console.log(model.predictSync(images).count);
     try {
       for await (const event of model.fit({ images, labels }, { epochs: 1 }));
