@@ -42,8 +42,9 @@ import { joinParameters, type StateDict, splitParameters } from "./lenet5/state-
 import { topClasses } from "./lenet5/top-classes.js";
 import { train as runTraining, type Trainee } from "./lenet5/training.js";
 import { TrainingRun } from "./lenet5/training-run.js";
-import type { NativeFit, NativeFitRequest, NativeLeNet5, NativeWeights } from "./native/types.js";
-import { native, nativeCall, nativeCallSync } from "./native.js";
+import { chooseAddon } from "./native/choose-addon.js";
+import type { LeNet5Addon, NativeFit, NativeFitRequest, NativeLeNet5, NativeWeights } from "./native/types.js";
+import { libtorch, nativeCall, nativeCallSync } from "./native.js";
 import { optionalFunction, optionalSignal, readOptions, wholeNumber } from "./options.js";
 import type { Tensor } from "./tensor.js";
 
@@ -60,6 +61,7 @@ export class LeNet5 {
   static {
     brand(LeNet5, "LeNet5");
   }
+  readonly #addon: LeNet5Addon;
   readonly #native: NativeLeNet5;
   readonly #batcher: PredictionBatcher;
   /** Number of classes. */
@@ -79,8 +81,9 @@ export class LeNet5 {
     this.#classNames = classNames;
     this.#normalization = normalization;
 
+    this.#addon = chooseAddon({ device, engine });
     this.#native = nativeCallSync(() => {
-      const { LeNet5: Native } = native();
+      const { LeNet5: Native } = this.#addon;
       const common = { numClasses, ...this.normalization, device, engine, instructionSet };
       return new Native(weights === undefined ? { ...common, seed } : { ...common, parameters: weights });
     });
@@ -241,7 +244,7 @@ export class LeNet5 {
     const total = set.labels.length;
     const { classNames } = this;
     const { loss, confusion, ...counts } = await withProgress(onProgress, total, signal, (tell, together) =>
-      cancellable(together, (cancellation) => this.#native.evaluate(set, batchSize, cancellation, tell)),
+      cancellable(this.#addon, together, (cancellation) => this.#native.evaluate(set, batchSize, cancellation, tell)),
     );
     const rows = confusion && { confusion: confusionRows(confusion, classNames.length) };
     return { loss, ...metricsOf(counts, classNames), ...rows };
@@ -308,7 +311,7 @@ export class LeNet5 {
     const pixels = Array.isArray(taken) ? await decodeImages(taken, signal) : taken;
     this.#checkUsable();
     if (pixels.count === 0) return { output: new Float32Array(0), labels: new Int32Array(0) };
-    return cancellable(signal, (cancellation) => this.#batcher.predict(pixels, log, cancellation));
+    return cancellable(this.#addon, signal, (cancellation) => this.#batcher.predict(pixels, log, cancellation));
   }
 
   #runSync(
@@ -346,7 +349,7 @@ export class LeNet5 {
     throwIfAborted(optionalSignal(signal));
     const pixels = toPixels(images);
     const checked = checkedLabels(labels, pixels.count, this.numClasses, "labels");
-    const { loss, gradients } = await cancellable(signal, () =>
+    const { loss, gradients } = await cancellable(this.#addon, signal, () =>
       this.#native.gradients(pixels.data, pixels.size, checked),
     );
     return { loss, gradients: splitParameters(gradients, this.numClasses) };
@@ -406,7 +409,11 @@ export class LeNet5 {
   }
 
   #export(): Promise<{ archive: Uint8Array; weights: NativeWeights }> {
-    return nativeCall(() => this.#native.exportTorchScript({ [METADATA_NAME]: writeMetadata(this) }));
+    return nativeCall(() => {
+      const { numClasses, normalization } = this;
+      const model = { numClasses, ...normalization, parameters: this.#native.parameters() };
+      return libtorch("Saving TorchScript").exportTorchScript(model, { [METADATA_NAME]: writeMetadata(this) });
+    });
   }
 
   /** Frees the native memory; work under way ends first. A second call does nothing. */
@@ -435,7 +442,7 @@ function checkTopK(topK: unknown): void {
 
 /** Compares a written archive with the weights it was made of, whatever has become of the model meanwhile. */
 async function verify(archive: Uint8Array, weights: NativeWeights): Promise<void> {
-  const difference = await nativeCall(() => native().verifyTorchScript(archive, weights));
+  const difference = await nativeCall(() => libtorch("Saving TorchScript").verifyTorchScript(archive, weights));
   if (difference <= 1e-4) return;
   throw new LeNet5Error(
     "EXPORT_UNVERIFIED",

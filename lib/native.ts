@@ -1,16 +1,48 @@
-// The one file that loads the addon and calls it: errors leave as LeNet5Error with the caller's stack. What the addon
-// has is in native/types.ts.
+// The one file that loads the addons and calls them: errors leave as LeNet5Error with the caller's stack. What the addons
+// have is in native/types.ts.
 import { ERRORS, type ErrorName, LeNet5Error } from "./errors.js";
 import { isBranded } from "./is.js";
 import { loadAddon } from "./libtorch/load-addon.js";
-import type { NativeAddon } from "./native/types.js";
+import { findBuilt, openBuilt } from "./native/built-files.js";
+import type { FusedAddon, LibtorchAddon } from "./native/types.js";
 
-let addon: NativeAddon | undefined;
+let fused: FusedAddon | undefined;
+let torch: LibtorchAddon | undefined;
 
-/** The addon, loaded at its first use, so that importing the package costs nothing and `doctor` runs without it. */
-export function native(): NativeAddon {
-  addon ??= loadAddon() as NativeAddon;
-  return addon;
+/**
+ * The addon without libtorch, loaded at its first use, so that importing the package costs nothing.
+ * @throws LENET5_ADDON_NOT_BUILT
+ */
+export function native(): FusedAddon {
+  fused ??= openBuilt(findBuilt("lenet5_fused.node")) as FusedAddon;
+  return fused;
+}
+
+/**
+ * The addon with libtorch, loaded when something first needs it.
+ * @param need - what needs it, for the message where there is none
+ * @throws LENET5_ADDON_NOT_BUILT, LENET5_LIBTORCH_NOT_FOUND, LENET5_LIBTORCH_INCOMPATIBLE, LENET5_LIBTORCH_MIXED
+ */
+export function libtorch(need: string): LibtorchAddon {
+  if (torch !== undefined) return torch;
+  let opened: LibtorchAddon;
+  try {
+    opened = loadAddon() as LibtorchAddon;
+  } catch (error) {
+    if (!isBranded(error, "LeNet5Error")) throw error;
+    const { code, message } = error as LeNet5Error;
+    const name = code.slice("LENET5_".length) as ErrorName;
+    throw new LeNet5Error(name, `${need} needs libtorch. ${message}`, { cause: error });
+  }
+  // One number of threads for both.
+  opened.setNumThreads(native().getNumThreads());
+  torch = opened;
+  return torch;
+}
+
+/** The addon with libtorch if this thread has opened it. */
+export function openedLibtorch(): LibtorchAddon | undefined {
+  return torch;
 }
 
 /** Turns an error of the addon into a {@link LeNet5Error} that carries the stack of the JavaScript caller. */

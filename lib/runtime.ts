@@ -1,10 +1,22 @@
 // What concerns the process and no model: devices, threads, instruction sets, versions.
-import { native, nativeCallSync } from "./native.js";
+import type { LeNet5Error } from "./errors.js";
+import { isBranded } from "./is.js";
+import { libtorch, native, nativeCallSync, openedLibtorch } from "./native.js";
 import { wholeNumber } from "./options.js";
 
-/** The devices that this libtorch can compute on here, by PyTorch's names: `cpu` first, then `cuda:0`, … */
+/**
+ * The devices that can compute here, by PyTorch's names: `cpu` first, then what libtorch has, `cuda:0`, … Where there is no
+ * libtorch, the CPU alone.
+ * @throws LENET5_LIBTORCH_INCOMPATIBLE, LENET5_LIBTORCH_MIXED for a libtorch that is there and does not work
+ */
 export function devices(): string[] {
-  return nativeCallSync(() => native().devices());
+  try {
+    return nativeCallSync(() => libtorch("devices").devices());
+  } catch (error) {
+    const absent = ["LENET5_LIBTORCH_NOT_FOUND", "LENET5_ADDON_NOT_BUILT"];
+    if (isBranded(error, "LeNet5Error") && absent.includes((error as LeNet5Error).code)) return ["cpu"];
+    throw error;
+  }
 }
 
 /**
@@ -16,7 +28,10 @@ export function devices(): string[] {
  */
 export function setNumThreads(threads: number): void {
   wholeNumber(threads, "threads", 1, 1024);
-  nativeCallSync(() => native().setNumThreads(threads));
+  nativeCallSync(() => {
+    native().setNumThreads(threads);
+    openedLibtorch()?.setNumThreads(threads);
+  });
 }
 
 /** The number of threads that libtorch and the fused kernels use. */
@@ -29,7 +44,10 @@ export function instructionSets(): string[] {
   return nativeCallSync(() => native().instructionSets());
 }
 
-/** Version of the libtorch that the addon was built against and runs with, for example "2.13.0". */
+/**
+ * Version of the libtorch that the addon was built against and runs with, for example "2.13.0". Opens libtorch.
+ * @throws LENET5_LIBTORCH_NOT_FOUND, LENET5_LIBTORCH_INCOMPATIBLE, LENET5_LIBTORCH_MIXED, LENET5_ADDON_NOT_BUILT
+ */
 export function libtorchVersion(): string {
-  return nativeCallSync(() => native().libtorchVersion);
+  return nativeCallSync(() => libtorch("libtorchVersion").libtorchVersion);
 }

@@ -5,7 +5,7 @@ import { type ModelSource, modelName, readModelBytes } from "./formats/model-byt
 import { checkTorchScriptArchive } from "./formats/torchscript-archive.js";
 import { isObject } from "./is.js";
 import type { EncodedValue, NativeCallArguments, NativeScriptModule } from "./native/types.js";
-import { native, nativeCall, nativeCallSync } from "./native.js";
+import { libtorch, nativeCall, nativeCallSync } from "./native.js";
 import { oneOf, optionalSignal, readOptions, trueOrFalse, wholeNumber } from "./options.js";
 import { BoundedQueue } from "./queue.js";
 import type { ModuleInspection } from "./script-module/inspection.js";
@@ -103,7 +103,7 @@ export class ScriptModule {
     const where = modelName(source);
     const bytes = await readModelBytes(source, "ScriptModule.load", { signal });
     await abortable(checkTorchScriptArchive(bytes, { where }), signal);
-    const module = await nativeCall(() => native().ScriptModule.load(bytes, device, where));
+    const module = await nativeCall(() => libtorch("ScriptModule.load").ScriptModule.load(bytes, device, where));
     if (signal?.aborted) {
       module.dispose();
       throw abortError(signal);
@@ -161,7 +161,7 @@ export class ScriptModule {
   ): Promise<unknown> {
     return this.#queue.run(() => nativeCall(() => this.#native.run(method, call, options, wrapTensor)), {
       signal,
-      onDropped: () => native().dropCall(call),
+      onDropped: () => libtorch("ScriptModule").dropCall(call),
     });
   }
 
@@ -184,7 +184,7 @@ export class ScriptModule {
         await this.#start(method, call, { keep: true, bigIntegers: false }, signal);
       }
     } finally {
-      for (const call of calls) native().dropCall(call);
+      for (const call of calls) libtorch("ScriptModule").dropCall(call);
     }
   }
 
@@ -286,7 +286,7 @@ export class ScriptModule {
       names.push(name);
       values.push(encoder.encode(value, name));
     }
-    return nativeCallSync(() => native().prepareCall(positional, names, values));
+    return nativeCallSync(() => libtorch("ScriptModule").prepareCall(positional, names, values));
   }
 }
 

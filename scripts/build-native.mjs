@@ -1,9 +1,10 @@
 // Builds the native addon with cmake-js against one libtorch, if its sources, the libtorch or the compiler changed.
 //
-//   node scripts/build-native.mjs [--output DIR] [--libtorch DIR] [--force]
+//   node scripts/build-native.mjs [--output DIR] [--libtorch DIR] [--separately] [--force]
 //
 // --output    build folder, "build" by default; load from another one with LENET5_BUILD_DIR
 // --libtorch  the libtorch to build against; otherwise LIBTORCH, the cache of `lenet5 install`, the system's
+// --separately  compile each file by itself: slower at first, faster after a change in one file
 // LENET5_BUILD_JOBS limits how many files are compiled at once.
 import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync, rmSync, statSync } from "node:fs";
@@ -45,7 +46,7 @@ function compiler() {
 }
 
 /**
- * @param {{ output?: string, libtorch?: string, force?: boolean, jobs?: number, definitions?: Record<string, string>,
+ * @param {{ output?: string, libtorch?: string, force?: boolean, separately?: boolean, jobs?: number, definitions?: Record<string, string>,
  *   env?: NodeJS.ProcessEnv }} options - `definitions`: for CMake; `env`: what loading this build takes
  * @returns {Promise<boolean>} whether anything had to be built
  */
@@ -53,6 +54,7 @@ export async function buildNative({
   output = join(root, "build"),
   libtorch,
   force = false,
+  separately = false,
   jobs,
   definitions = {},
   env = {},
@@ -66,7 +68,12 @@ export async function buildNative({
   const sources = filesBelow(join(root, "native"), (file) => /\.(cpp|h|hpp|c|cmake)$/.test(file));
   const build = [join(root, "CMakeLists.txt"), ...filesBelow(join(root, "cmake"))];
   const c10 = statSync(found.libraries[0]);
-  const defined = Object.entries(definitions).map(([name, value]) => `--CD${name}=${value}`);
+  const parallel = jobs ?? Number(process.env.LENET5_BUILD_JOBS || jobsThatFit());
+  // As many units as are compiled at once; more than four are small enough.
+  const units = separately ? 0 : Math.min(parallel, 4);
+  const defined = Object.entries({ LENET5_UNITS: units, ...definitions }).map(
+    ([name, value]) => `--CD${name}=${value}`,
+  );
   const toolchain = [compiler(), found.root, found.version, c10.size, c10.mtimeMs, ...defined];
   const hash = hashOf([...build, ...sources], toolchain);
   const stamp = join(output, "native.stamp");
@@ -79,7 +86,6 @@ export async function buildNative({
     console.error(`Building the native addon against libtorch ${found.version} (${origin}, ${found.root})`);
     rmSync(stamp, { force: true });
     forgetOtherToolchain(output, hashOf([], toolchain));
-    const parallel = jobs ?? Number(process.env.LENET5_BUILD_JOBS || jobsThatFit());
     // As a dependency of another package, ours lie in that one's node_modules.
     const cmakeJs = join(dirname(require.resolve("cmake-js/package.json")), "bin", "cmake-js");
     const common = ["--directory", root, "--out", output, `--CDLENET5_LIBTORCH=${found.root}`, ...defined];
@@ -87,8 +93,8 @@ export async function buildNative({
       log: join(output, "native.log"),
     });
     // A symbol that is missing shows only when the addon is loaded: in a process of its own, which may die of it.
-    const load = "import(process.argv[1]).then((module) => module.loadAddonWithDetails())";
-    const module = pathToFileURL(join(root, "dist/esm/libtorch/load-addon.js")).href;
+    const load = "import(process.argv[1]).then(({ native, libtorch }) => (native(), libtorch('The build')))";
+    const module = pathToFileURL(join(root, "dist/esm/native.js")).href;
     await runLogged(process.execPath, ["--input-type=module", "--eval", load, module], {
       log: join(output, "load.log"),
       env: { ...process.env, ...env, LENET5_BUILD_DIR: output, LIBTORCH: found.root },
@@ -134,7 +140,12 @@ function memoryLimit() {
 if (process.argv[1] && resolve(process.argv[1]) === resolve(root, "scripts/build-native.mjs")) {
   await main(async () => {
     const { values } = parseArgs({
-      options: { output: { type: "string" }, libtorch: { type: "string" }, force: { type: "boolean" } },
+      options: {
+        output: { type: "string" },
+        libtorch: { type: "string" },
+        force: { type: "boolean" },
+        separately: { type: "boolean" },
+      },
     });
     const output = values.output ? resolve(values.output) : undefined;
     await compileTypeScript({ tolerant: true });

@@ -1,33 +1,27 @@
-// Packs the built addon into prebuilds/<platform>-<arch>, the way node-gyp-build looks for it. cmake-js builds; prebuildify
-// strips, names and lays out, and is given a copy, because it moves what it packs.
+// Packs what is built into prebuilds/<platform>-<arch>, stripped: both addons and the core.
+import { spawnSync } from "node:child_process";
 import { cpSync, mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { promisify } from "node:util";
-import prebuildify from "prebuildify";
 import { setup } from "./setup.mjs";
 import { main, root, secondsSince } from "./shared.mjs";
+
+const CORE =
+  process.platform === "win32"
+    ? "lenet5_core.dll"
+    : process.platform === "darwin"
+      ? "lenet5_core.dylib"
+      : "lenet5_core.so";
 
 await main(async () => {
   await setup();
   const start = performance.now();
-  const stage = join(root, "build", "prebuild");
-  const artifacts = join(stage, "artifacts");
-  rmSync(stage, { recursive: true, force: true });
-  rmSync(join(root, "prebuilds", `${process.platform}-${process.arch}`), { recursive: true, force: true });
-  mkdirSync(artifacts, { recursive: true });
-  cpSync(join(root, "build", "Release"), join(stage, "build", "Release"), { recursive: true });
-  cpSync(join(root, "build", "Release", "lenet5_core.json"), join(artifacts, "lenet5_core.json"));
-  await promisify(prebuildify)({
-    napi: true,
-    strip: true,
-    tagLibc: process.platform === "linux",
-    name: "lenet5-libtorch",
-    cwd: stage,
-    out: root,
-    artifacts,
-    // Everything is built already; prebuildify wants to call something.
-    nodeGyp: process.platform === "win32" ? "rem" : "true",
-    quiet: true,
-  });
+  const folder = join(root, "prebuilds", `${process.platform}-${process.arch}`);
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true });
+  for (const file of ["lenet5_fused.node", "lenet5_libtorch.node", CORE, "lenet5_core.json"]) {
+    const path = join(folder, file);
+    cpSync(join(root, "build", "Release", file), path);
+    if (process.platform === "linux" && !file.endsWith(".json")) spawnSync("strip", ["--strip-unneeded", path]);
+  }
   console.error(`Packed prebuilds/${process.platform}-${process.arch} in ${secondsSince(start)}.`);
 });

@@ -1,20 +1,21 @@
 // Calls into the addon that a signal takes back and that tell how far they are. The caller hears of an abort at once, the
 // work ends at its next batch.
 import { abortable, onAbort, throwIfAborted } from "../abort.js";
-import type { NativeCancellation } from "../native/types.js";
-import { native, nativeCall } from "../native.js";
+import type { LeNet5Addon, NativeCancellation } from "../native/types.js";
+import { nativeCall } from "../native.js";
 
 /**
- * Makes the call, which takes what it needs before it returns its promise.
+ * Makes the call into this addon, which takes what it needs before it returns its promise.
  * @throws LENET5_ABORTED as soon as the signal fires, and the errors of the call
  */
 export async function cancellable<T>(
+  addon: LeNet5Addon,
   signal: AbortSignal | undefined,
   call: (cancellation: NativeCancellation | undefined) => Promise<T>,
 ): Promise<T> {
   if (signal === undefined) return nativeCall(() => call(undefined));
   throwIfAborted(signal);
-  const cancellation = new (native().Cancellation)();
+  const cancellation = new addon.Cancellation();
   const off = onAbort(signal, () => cancellation.cancel());
   try {
     return await abortable(

@@ -1,7 +1,7 @@
 // Reads the little that matters here from a shared library of Linux: which libraries it needs and where it looks for
 // them. `ldd` would run the library's loader and is not on every machine; libtorch_cpu alone is 440 MB, so only the
 // headers and the two tables are read.
-import { closeSync, openSync, readSync } from "node:fs";
+import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 
 /** What a shared library says about itself. */
 export interface ElfDynamic {
@@ -23,6 +23,31 @@ const DT_RPATH = 15;
 const DT_RUNPATH = 29;
 // libtorch's own string table is 5 MB; a larger number is a broken file.
 const LARGEST_TABLE = 256 * 1024 * 1024;
+
+/** `e_machine` of Node's architectures. */
+const MACHINES: Record<string, number> = { x64: 62, arm64: 183, ia32: 3, arm: 40, ppc64: 21, s390x: 22, riscv64: 243 };
+
+/**
+ * Why this process must not open a file as a shared library; `undefined` where it may try. The dynamic linker maps what the
+ * headers speak of, whether the file has it or not: a truncated library ends the process.
+ */
+export function elfFault(path: string): string | undefined {
+  const file = openSync(path, "r");
+  try {
+    const header = Buffer.alloc(64);
+    if (readSync(file, header, 0, 64, 0) < 64 || header.readUInt32BE(0) !== 0x7f454c46) return "it is no ELF library";
+    if (header[4] !== 2 || header[5] !== 1) return undefined;
+    const machine = header.readUInt16LE(18);
+    const own = MACHINES[process.arch];
+    if (own !== undefined && machine !== own) return `it is for ELF machine ${machine}, and ${process.arch} is ${own}`;
+    // The table of sections is what linkers write last.
+    const end = Number(header.readBigUInt64LE(40)) + header.readUInt16LE(58) * header.readUInt16LE(60);
+    const { size } = fstatSync(file);
+    return size < end ? `it is truncated: ${size} bytes of ${end}` : undefined;
+  } finally {
+    closeSync(file);
+  }
+}
 
 /** Reads a 64-bit little-endian ELF file's dynamic section; `undefined` for anything else. */
 export function readElfDynamic(path: string): ElfDynamic | undefined {

@@ -1,11 +1,10 @@
-// Loads the native addon with a libtorch that fits: picks the built files, reads for which libtorch they were built,
+// Loads the addon that needs libtorch, with one that fits: picks the built files, reads for which libtorch they were built,
 // finds that libtorch and lets the loader (native/loader/loader.cpp) open both.
 import { existsSync, readFileSync } from "node:fs";
-import { createRequire } from "node:module";
-import { dirname, join, resolve } from "node:path";
-import { packageRoot } from "#package-root";
+import { dirname, join } from "node:path";
 import { LeNet5Error } from "../errors.js";
 import { isNativeError } from "../is.js";
+import { BUILD, checkLibrary, findBuilt, openBuilt } from "../native/built-files.js";
 import { findLibtorch, type LibtorchCandidate } from "./find.js";
 
 /** What a built core says about itself (`lenet5_core.json`, written by the build). */
@@ -32,18 +31,14 @@ export interface LoadedAddon {
 }
 
 const CORE_SUFFIX = process.platform === "win32" ? ".dll" : process.platform === "darwin" ? ".dylib" : ".so";
-const BUILD = "Build it with `npx lenet5 install --build` (in a clone: `npm run setup`)";
-
-const requireHere = createRequire(join(packageRoot, "package.json"));
 
 /**
- * Finds the built addon: in `LENET5_BUILD_DIR` if that is set, else where node-gyp-build finds it (`build/Release`,
- * then `prebuilds/`).
+ * Finds the addon that needs libtorch.
  *
  * @throws LeNet5Error `LENET5_ADDON_NOT_BUILT`
  */
 export function findBuiltAddon(): BuiltAddon {
-  const loader = findLoader();
+  const loader = findBuilt("lenet5_libtorch.node");
   const folder = dirname(loader);
   const core = join(folder, `lenet5_core${CORE_SUFFIX}`);
   const description = join(folder, "lenet5_core.json");
@@ -57,33 +52,15 @@ export function findBuiltAddon(): BuiltAddon {
   }
 }
 
-function findLoader(): string {
-  const chosen = process.env.LENET5_BUILD_DIR;
-  if (chosen) {
-    const loader = resolve(chosen, "Release", "lenet5_libtorch.node");
-    if (existsSync(loader)) return loader;
-    throw new LeNet5Error("ADDON_NOT_BUILT", `Expected a built addon in ${chosen} (LENET5_BUILD_DIR). ${BUILD}.`);
-  }
-  const nodeGypBuild = requireHere("node-gyp-build") as { resolve(directory: string): string };
-  try {
-    return nodeGypBuild.resolve(packageRoot);
-  } catch (cause) {
-    const where = `${process.platform}-${process.arch} in ${packageRoot}`;
-    throw new LeNet5Error("ADDON_NOT_BUILT", `Expected a prebuilt or built addon for ${where}. ${BUILD}.`, { cause });
-  }
-}
-
 /** Like {@link loadAddon}, and tells what was loaded from where. */
 export function loadAddonWithDetails(): LoadedAddon {
   const built = findBuiltAddon();
   const candidate = findLibtorch({ built: { version: built.libtorchVersion, cxx11Abi: built.cxx11Abi } });
   const { libraries, cudaLibraries } = candidate.libtorch;
-  let loader: { load(core: string, required: string[], optional: string[]): { exports: unknown; skipped: string[] } };
-  try {
-    loader = requireHere(built.loader);
-  } catch (cause) {
-    throw new LeNet5Error("ADDON_NOT_BUILT", `Cannot load ${built.loader}: ${reasonOf(cause)}. ${BUILD}.`, { cause });
-  }
+  const loader = openBuilt(built.loader) as {
+    load(core: string, required: string[], optional: string[]): { exports: unknown; skipped: string[] };
+  };
+  checkLibrary(built.core);
   try {
     const { exports, skipped } = loader.load(built.core, libraries, cudaLibraries);
     return { exports, built, libtorch: candidate, skipped };

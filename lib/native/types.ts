@@ -1,4 +1,5 @@
-// The addon as TypeScript sees it; native/addon/registration.cpp is its table of contents. Whatever is handed over is
+// The addons as TypeScript sees them; the registration.cpp of native/addon, native/fused_addon and native/libtorch_addon are
+// their tables of contents. Whatever is handed over is
 // copied and checked by the addon in the same call, and errors are plain ones with a code, which lib/native.ts converts.
 import type { ModuleInspection } from "../script-module/inspection.js";
 import type { Tensor } from "../tensor.js";
@@ -190,8 +191,6 @@ export interface NativeLeNet5 {
   prepareFit(request: NativeFitRequest): NativeFit;
   parameters(): Float32Array;
   setParameters(parameters: Float32Array): void;
-  /** The archive's bytes, and the weights they were made of. */
-  exportTorchScript(extraFiles: Record<string, string>): Promise<{ archive: Uint8Array; weights: NativeWeights }>;
   /** Ends the model's trainings; work under way keeps what it needs. */
   dispose(): void;
 }
@@ -248,7 +247,22 @@ export interface NativeScriptModule {
   dispose(): void;
 }
 
-export interface NativeAddon {
+/** What both addons have, each for the engines it brings. */
+export interface LeNet5Addon {
+  LeNet5: new (options: NativeLeNet5Options) => NativeLeNet5;
+  /** For calls into the same addon. */
+  Cancellation: new () => NativeCancellation;
+  /** Of this addon's own threads. */
+  setNumThreads(threads: number): void;
+  getNumThreads(): number;
+  instructionSets(): string[];
+}
+
+/** `lenet5_fused.node`: LeNet-5 on the fused engine. */
+export type FusedAddon = LeNet5Addon;
+
+/** `lenet5_libtorch.node`: LeNet-5 on libtorch's engine, TorchScript files, anyone's modules. */
+export interface LibtorchAddon extends LeNet5Addon {
   ScriptModule: {
     /** The archive has been proven whole. */
     load(archive: Uint8Array, device: string, where: string): Promise<NativeScriptModule>;
@@ -264,12 +278,12 @@ export interface NativeAddon {
   disposeTensor(tensor: NativeTensor): void;
   /** What the addon was compiled against and what it runs with. */
   readonly libtorchVersion: string;
-  LeNet5: new (options: NativeLeNet5Options) => NativeLeNet5;
-  Cancellation: new () => NativeCancellation;
+  /** The archive's bytes, and the weights to compare it with. */
+  exportTorchScript(
+    model: { numClasses: number; mean: number; std: number; parameters: Float32Array },
+    extraFiles: Record<string, string>,
+  ): Promise<{ archive: Uint8Array; weights: NativeWeights }>;
   /** Largest difference between the archive's log-probabilities and those of the weights, on a fixed batch. */
   verifyTorchScript(archive: Uint8Array, weights: NativeWeights): Promise<number>;
   devices(): string[];
-  setNumThreads(threads: number): void;
-  getNumThreads(): number;
-  instructionSets(): string[];
 }

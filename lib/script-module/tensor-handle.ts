@@ -2,7 +2,7 @@
 import { expected, expectedButGot } from "../errors.js";
 import { brand, isBranded } from "../is.js";
 import type { NativeTensor, WrapTensor } from "../native/types.js";
-import { native, nativeCall } from "../native.js";
+import { libtorch, nativeCall } from "../native.js";
 import { readOptions } from "../options.js";
 import type { Tensor } from "../tensor.js";
 import { encodeTensor } from "./encoding.js";
@@ -53,7 +53,7 @@ export class TensorHandle {
     const { device = "cpu" } = readOptions(options, ["device"], "TensorHandle.from");
     if (typeof device !== "string") throw expected("INVALID_OPTION", "a device's name", "device", device);
     const encoded = encodeTensor(tensor, "tensor");
-    return (await nativeCall(() => native().createTensor(encoded, device, wrap))) as TensorHandle;
+    return (await nativeCall(() => libtorch("createTensor").createTensor(encoded, device, wrap))) as TensorHandle;
   }
 
   /**
@@ -62,7 +62,7 @@ export class TensorHandle {
    */
   async toTensor(): Promise<Tensor> {
     const tensor = nativeTensorOf(this, "toTensor");
-    return nativeCall(() => native().readTensor(tensor));
+    return nativeCall(() => libtorch("TensorHandle").readTensor(tensor));
   }
 
   /** True once {@link dispose} was called. */
@@ -74,7 +74,7 @@ export class TensorHandle {
   dispose(): void {
     const tensor = this.#native;
     this.#native = undefined;
-    if (tensor !== undefined) native().disposeTensor(tensor);
+    if (tensor !== undefined) libtorch("TensorHandle").disposeTensor(tensor);
   }
 
   /** {@link dispose}, for `using`. */

@@ -10,6 +10,7 @@
 
 #include "../lenet5/error.h"
 #include "checked.h"
+#include "type_tag.h"
 
 namespace lenet5::addon {
 
@@ -22,7 +23,8 @@ Napi::Value to_external(Napi::Env env, std::unique_ptr<T> object) {
   // With a finalizer that asks for no environment, so that it may run at once.
   auto external = Napi::External<T>::New(env, object.get(), [](Napi::BasicEnv, T* each) { delete each; });
   object.release();
-  external.TypeTag(&ExternalKind<T>::tag);
+  const napi_type_tag tag = own_tag(ExternalKind<T>::tag);
+  external.TypeTag(&tag);
   return external;
 }
 
@@ -31,7 +33,8 @@ template <typename T>
 T& from_external(const Napi::Value& value, const char* where) {
   if (value.IsExternal()) {
     const auto external = value.As<Napi::External<T>>();
-    if (external.CheckTypeTag(&ExternalKind<T>::tag)) return *external.Data();
+    const napi_type_tag tag = own_tag(ExternalKind<T>::tag);
+    if (external.CheckTypeTag(&tag)) return *external.Data();
   }
   throw Error("INVALID_ARGUMENT",
               std::string("Expected ") + ExternalKind<T>::name + " for " + where + " but received " + describe(value));

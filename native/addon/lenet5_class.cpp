@@ -16,7 +16,7 @@ namespace lenet5::addon {
 
 namespace {
 
-// What the garbage collector should know a model weighs: weights, their packed copy and libtorch's share.
+// What the garbage collector should know a model weighs: weights and what an engine makes of them.
 constexpr int64_t kExternalBytes = 1 << 20;
 
 constexpr int64_t kMaxBatch = 1'000'000'000;
@@ -174,20 +174,6 @@ Napi::Value LeNet5Class::JS_parameters(const Napi::CallbackInfo& info) {
 
 void LeNet5Class::JS_setParameters(const Napi::CallbackInfo& info) {
   with_js_errors(info.Env(), [&] { model()->set_parameters(copy_of<float>(info[0], "parameters")); });
-}
-
-// exportTorchScript({ name: text, … }): the weights of this moment.
-Napi::Value LeNet5Class::JS_exportTorchScript(const Napi::CallbackInfo& info) {
-  return with_js_errors(info.Env(), [&]() -> Napi::Value {
-    const Napi::Object object = object_of(info[0], "extraFiles");
-    ExtraFiles extra_files;
-    const Napi::Array names = object.GetPropertyNames();
-    for (uint32_t i = 0; i < names.Length(); i++) {
-      const std::string name = text_of(names.Get(i), "a file's name");
-      extra_files[name] = text_of(object.Get(name), "a file's text");
-    }
-    return AsyncTask::start(new ExportTask(info.Env(), model()->weights(), std::move(extra_files)));
-  });
 }
 
 void LeNet5Class::JS_dispose(const Napi::CallbackInfo&) {

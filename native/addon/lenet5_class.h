@@ -29,7 +29,6 @@ class LeNet5Class : public Napi::ObjectWrap<LeNet5Class> {
   Napi::Value JS_prepareFit(const Napi::CallbackInfo& info);
   Napi::Value JS_parameters(const Napi::CallbackInfo& info);
   void JS_setParameters(const Napi::CallbackInfo& info);
-  Napi::Value JS_exportTorchScript(const Napi::CallbackInfo& info);
   void JS_dispose(const Napi::CallbackInfo& info);
 
  private:

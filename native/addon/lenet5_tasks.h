@@ -1,4 +1,4 @@
-// What LeNet5Class and the functions about its files do off the event loop, one task a method. A task holds the weights
+// What LeNet5Class does off the event loop, one task a method. A task holds the weights
 // it got and the images it copied.
 #pragma once
 
@@ -7,29 +7,19 @@
 #include <algorithm>
 #include <cmath>
 #include <memory>
-#include <string>
 #include <utility>
 #include <vector>
 
-#include "../core/torchscript.h"
 #include "../lenet5/evaluation.h"
 #include "../lenet5/model.h"
 #include "../lenet5/parameters.h"
 #include "async_task.h"
 #include "evaluation_js.h"
-#include "external.h"
 #include "images.h"
 #include "progress_channel.h"
 #include "typed_arrays.h"
 
 namespace lenet5::addon {
-
-// The weights of one moment in JavaScript's hands, for verifyTorchScript.
-template <>
-struct ExternalKind<WeightsPointer> {
-  static constexpr napi_type_tag tag{0x8e17d2c4b6a05f39, 0x52b9f0d3e8c6a174};
-  static constexpr const char* name = "a model's weights";
-};
 
 inline Error aborted() { return Error("ABORTED", "The call was aborted"); }
 
@@ -156,40 +146,6 @@ class GradientsTask : public AsyncTask {
   std::vector<int32_t> labels_;
   std::vector<float> gradients_;
   double loss_ = 0;
-};
-
-class ExportTask : public AsyncTask {
- public:
-  ExportTask(Napi::Env env, WeightsPointer weights, ExtraFiles extra_files)
-      : AsyncTask(env), weights_(std::move(weights)), extra_files_(std::move(extra_files)) {}
-
- private:
-  void Run() override { archive_ = export_torchscript(*weights_, extra_files_); }
-  // The weights go along: what was written is to be compared with them, whatever the model has by then.
-  Napi::Value Result(Napi::Env env) override {
-    Napi::Object result = Napi::Object::New(env);
-    result.Set("archive", copy_out(env, reinterpret_cast<const uint8_t*>(archive_.data()), archive_.size()));
-    result.Set("weights", to_external(env, std::make_unique<WeightsPointer>(weights_)));
-    return result;
-  }
-
-  WeightsPointer weights_;
-  ExtraFiles extra_files_;
-  std::string archive_;
-};
-
-class VerifyTask : public AsyncTask {
- public:
-  VerifyTask(Napi::Env env, WeightsPointer weights, std::string archive)
-      : AsyncTask(env), weights_(std::move(weights)), archive_(std::move(archive)) {}
-
- private:
-  void Run() override { difference_ = difference_from_torchscript(*weights_, archive_); }
-  Napi::Value Result(Napi::Env env) override { return Napi::Number::New(env, difference_); }
-
-  WeightsPointer weights_;
-  std::string archive_;
-  double difference_ = 0;
 };
 
 }  // namespace lenet5::addon

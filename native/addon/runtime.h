@@ -1,21 +1,24 @@
-// What concerns the process and no model: devices, threads, instruction sets.
+// What concerns the process and no model: threads, instruction sets.
 #pragma once
 
 #include <napi.h>
 
+#include <string>
+#include <vector>
+
 namespace lenet5::addon {
 
-// Once a process: plugs libtorch in, and sets the number of threads.
-void set_up_process();
+// A number of threads that a caller may ask for.
+int threads_of(const Napi::Value& value);
 
-const char* libtorch_version();
-// devices()
-Napi::Value devices(const Napi::CallbackInfo& info);
-// setNumThreads(threads)
+// setNumThreads(threads): of the kernels.
 void set_threads(const Napi::CallbackInfo& info);
 // getNumThreads()
 Napi::Value get_threads(const Napi::CallbackInfo& info);
 // instructionSets()
 Napi::Value instruction_sets(const Napi::CallbackInfo& info);
+
+// Names, as JavaScript has them.
+Napi::Array to_js(Napi::Env env, const std::vector<std::string>& values);
 
 }  // namespace lenet5::addon

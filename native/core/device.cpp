@@ -1,6 +1,7 @@
 #include "device.h"
 
-#include <torch/torch.h>
+#include <ATen/ATen.h>
+#include <torch/cuda.h>
 
 #include <algorithm>
 

@@ -1,7 +1,8 @@
 #include "libtorch_engine.h"
 
 #include <ATen/Parallel.h>
-#include <torch/torch.h>
+#include <torch/script.h>
+#include <torch/utils.h>
 
 #include <algorithm>
 #include <cmath>

@@ -481,7 +481,7 @@ describe("doctor", () => {
     expect(run).toMatchObject({ status: 0, stderr: "" });
     const { ok, checks } = lastJson(run);
     expect(ok).toBe(true);
-    expect(checks).toContainEqual({ name: "loading the addon", status: "ok", found: expect.any(String) });
+    expect(checks).toContainEqual({ name: "loading libtorch", status: "ok", found: expect.any(String) });
   });
 
   test("fails where the libtorch that was named is none, and says how to mend it", async () => {

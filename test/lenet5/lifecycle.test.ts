@@ -113,8 +113,8 @@ it("survives a worker_thread that is terminated mid-training", async () => {
 it("survives a worker_thread that is terminated mid-evaluation, with progress on its way", async () => {
   const worker = `
     import { parentPort } from "node:worker_threads";
-    const { native } = await import(${JSON.stringify(entry.replace("index.js", "native.js"))});
-    const addon = native();
+    const { libtorch } = await import(${JSON.stringify(entry.replace("index.js", "native.js"))});
+    const addon = libtorch("The test");
     const options = { numClasses: 10, mean: 0, std: 1, device: "cpu", engine: "libtorch", instructionSet: "auto", seed: 1 };
     const model = new addon.LeNet5(options);
     const set = { images: new Uint8Array(784 * 4000), labels: new Int32Array(4000), size: 28 };

@@ -4,6 +4,7 @@ import { basename, join } from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { type DoctorCheck, diagnose, formatDiagnosis } from "../../lib/libtorch/doctor.js";
 import { findBuiltAddon, loadAddon, loadAddonWithDetails } from "../../lib/libtorch/load-addon.js";
+import { findBuilt } from "../../lib/native/built-files.js";
 import { writeFakeLibtorch } from "./fake-libtorch.js";
 
 let folder: string;
@@ -38,7 +39,9 @@ test("loads the addon with the libtorch that it was built for", () => {
 
 test("says how to build where nothing is built", () => {
   vi.stubEnv("LENET5_BUILD_DIR", folder);
-  expect(() => loadAddon()).toThrow(error("LENET5_ADDON_NOT_BUILT", /Expected a built addon in .*install --build/));
+  expect(() => loadAddon()).toThrow(
+    error("LENET5_ADDON_NOT_BUILT", /Expected lenet5_libtorch\.node in .*install --build/),
+  );
 });
 
 test("says so where the build's description is missing or damaged", () => {
@@ -76,8 +79,21 @@ test("doctor finds a machine that works in order", async () => {
   const diagnosis = await diagnose();
   expect(diagnosis.checks.filter(({ status }) => status === "failed")).toEqual([]);
   expect(diagnosis.ok).toBe(true);
-  expect(byName(diagnosis.checks, "loading the addon")?.found).toMatch(/^works with /);
+  expect(diagnosis.libtorch).toBe(true);
+  expect(byName(diagnosis.checks, "loading libtorch")?.found).toMatch(/^works with /);
+  expect(byName(diagnosis.checks, "addon with the fused engine")?.found).toMatch(/^works with baseline/);
   expect(formatDiagnosis(diagnosis)).toMatch(/✓ Node\.js .*\n[\s\S]*Everything that is needed is here\.$/);
+});
+
+test("doctor finds LeNet-5 at work where there is no libtorch, and says what does not work", async () => {
+  const release = join(folder, "Release");
+  mkdirSync(release);
+  copyFileSync(findBuilt("lenet5_fused.node"), join(release, "lenet5_fused.node"));
+  vi.stubEnv("LENET5_BUILD_DIR", folder);
+  const diagnosis = await diagnose();
+  expect(diagnosis).toMatchObject({ ok: true, libtorch: false });
+  const text = formatDiagnosis(diagnosis);
+  expect(text).toMatch(/! addon with libtorch .*\n.*install --build[\s\S]*What needs libtorch does not yet/);
 });
 
 test("doctor names what is missing and how to mend it", async () => {
@@ -86,9 +102,10 @@ test("doctor names what is missing and how to mend it", async () => {
   vi.stubEnv("PATH", "");
   const diagnosis = await diagnose();
   expect(diagnosis.ok).toBe(false);
-  for (const name of ["libtorch", "native addon", "C++ compiler", "CMake"]) {
+  for (const name of ["addon with the fused engine", "libtorch", "C++ compiler", "CMake"]) {
     expect(byName(diagnosis.checks, name), name).toMatchObject({ status: "failed", fix: expect.any(String) });
   }
+  expect(byName(diagnosis.checks, "addon with libtorch")).toMatchObject({ status: "warning", fix: expect.any(String) });
   expect(byName(diagnosis.checks, "libtorch")?.fix).toMatch(/unset LIBTORCH.*npx lenet5 install/);
   expect(formatDiagnosis(diagnosis)).toMatch(/✗ CMake[\s\S]*→ install CMake[\s\S]*checks failed\.$/);
 });

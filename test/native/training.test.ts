@@ -1,16 +1,15 @@
 // What the native trainer is asked for by the addon's interface: early stopping, class weights, augmentation, stopping.
 import { describe, expect, it } from "vitest";
 import type { NativeFitEvent, NativeFitRequest, NativeLeNet5, NativeTrainingState } from "../../lib/native/types.js";
-import { native } from "../../lib/native.js";
+import { libtorch, native } from "../../lib/native.js";
 import { stripedImages } from "../lenet5/striped-images.js";
 
-const addon = native();
 const train = { ...stripedImages(240), size: 28 };
 const validation = { ...stripedImages(100), size: 28 };
 
 function modelWith(engine: "fused" | "libtorch"): NativeLeNet5 {
   const options = { numClasses: 10, mean: 0.13, std: 0.31, device: "cpu", instructionSet: "auto", seed: 4 };
-  return new addon.LeNet5({ ...options, engine });
+  return new (engine === "fused" ? native() : libtorch("The tests")).LeNet5({ ...options, engine });
 }
 
 const request: NativeFitRequest = {

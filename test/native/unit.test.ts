@@ -30,9 +30,9 @@ describe("the rooms of native/", () => {
         .flatMap((line) => (line.startsWith("#include") && header.test(line) ? [`${file}: ${line}`] : [])),
     );
 
-  it("see no libtorch in lenet5 and kernels, and no N-API in core", () => {
-    const torch = /<(torch|ATen|c10|caffe2)\/|core\//;
-    expect([...including("lenet5", torch), ...including("kernels", torch)]).toEqual([]);
+  it("see no libtorch in what the fused addon is made of, and no N-API below the addons", () => {
+    const torch = /<(torch|ATen|c10|caffe2)\/|core\/|libtorch_addon\//;
+    expect(["kernels", "lenet5", "addon", "fused_addon"].flatMap((room) => including(room, torch))).toEqual([]);
     expect(["lenet5", "kernels", "core"].flatMap((room) => including(room, /napi|addon\//))).toEqual([]);
     // The patterns find something where there is something.
     expect(including("core", torch)).not.toEqual([]);
@@ -40,7 +40,7 @@ describe("the rooms of native/", () => {
 
   it("write and read no number under the process's locale", () => {
     const followers = /\b(snprintf|sprintf|sscanf|strtod|strtof|atof|stod|stof|setlocale)\s*\(/;
-    const found = ["lenet5", "core", "addon", "loader"].flatMap((room) =>
+    const found = ["lenet5", "core", "addon", "fused_addon", "libtorch_addon", "loader"].flatMap((room) =>
       files(room).flatMap(({ file, text }) => (followers.test(text) ? [file] : [])),
     );
     expect(found).toEqual([]);

@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "../addon/checked.h"
 #include "../core/dtype.h"
 #include "../lenet5/error.h"
-#include "checked.h"
 #include "tensor_handle.h"
 
 namespace lenet5::addon {

@@ -8,10 +8,10 @@
 #include <string>
 #include <utility>
 
+#include "../addon/async_task.h"
+#include "../addon/constructors.h"
+#include "../addon/external.h"
 #include "../core/script_module.h"
-#include "async_task.h"
-#include "constructors.h"
-#include "external.h"
 #include "js_value.h"
 #include "prepared_call.h"
 #include "script_inspection_js.h"

@@ -7,9 +7,9 @@
 #include <memory>
 #include <utility>
 
+#include "../addon/external.h"
+#include "../addon/external_memory.h"
 #include "../core/script_module.h"
-#include "external.h"
-#include "external_memory.h"
 
 namespace lenet5::addon {
 

@@ -3,7 +3,7 @@
 #include <string>
 #include <utility>
 
-#include "js_error.h"
+#include "../addon/js_error.h"
 #include "js_value.h"
 
 namespace lenet5::addon {

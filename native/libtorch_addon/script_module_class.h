@@ -7,8 +7,8 @@
 
 #include <memory>
 
+#include "../addon/external_memory.h"
 #include "../core/script_module.h"
-#include "external_memory.h"
 
 namespace lenet5::addon {
 

@@ -3,7 +3,7 @@
 #include <string>
 #include <utility>
 
-#include "checked.h"
+#include "../addon/checked.h"
 #include "script_module_tasks.h"
 
 namespace lenet5::addon {

@@ -6,13 +6,13 @@
 #include <string>
 #include <utility>
 
+#include "../addon/async_task.h"
+#include "../addon/external.h"
+#include "../addon/external_memory.h"
 #include "../core/device.h"
 #include "../core/dtype.h"
 #include "../core/ivalue.h"
 #include "../lenet5/error.h"
-#include "async_task.h"
-#include "external.h"
-#include "external_memory.h"
 #include "js_value.h"
 
 namespace lenet5::addon {

@@ -1,0 +1,49 @@
+// Which of the two addons makes a model. The one without libtorch is opened in a few milliseconds; the other one costs half
+// a second and 150 MB, so it is opened only for what it alone can do.
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { isBranded } from "../is.js";
+import { findLibtorch } from "../libtorch/find.js";
+import { findBuiltAddon } from "../libtorch/load-addon.js";
+import { libtorch, native } from "../native.js";
+import type { LeNet5Addon } from "./types.js";
+
+/** @throws the errors of opening the addon that is needed */
+export function chooseAddon({ device, engine }: { device: string; engine: string }): LeNet5Addon {
+  if (engine === "fused") return native();
+  if (engine === "libtorch") return libtorch('engine: "libtorch"');
+  if (device !== "auto" && device !== "cpu") return libtorch(`device: "${device}"`);
+  return device === "auto" && hasCuda() ? libtorch("CUDA") : native();
+}
+
+let cuda: boolean | undefined;
+
+/** Whether libtorch computes on CUDA here. It is opened to be asked only where there is a driver and a libtorch with CUDA. */
+function hasCuda(): boolean {
+  cuda ??=
+    hasNvidiaDriver() &&
+    libtorchHasCuda() &&
+    libtorch("CUDA")
+      .devices()
+      .some((name) => name.startsWith("cuda"));
+  return cuda;
+}
+
+function hasNvidiaDriver(): boolean {
+  if (process.platform === "win32") {
+    return existsSync(join(process.env.SystemRoot ?? "C:\\Windows", "System32", "nvcuda.dll"));
+  }
+  // The second is Windows' own driver, as its Linux subsystem sees it.
+  return process.platform === "linux" && (existsSync("/proc/driver/nvidia/version") || existsSync("/dev/dxg"));
+}
+
+function libtorchHasCuda(): boolean {
+  try {
+    const { libtorchVersion, cxx11Abi } = findBuiltAddon();
+    return findLibtorch({ built: { version: libtorchVersion, cxx11Abi } }).libtorch.cudaLibraries.length > 0;
+  } catch (error) {
+    // No libtorch that fits: then the CPU it is.
+    if (isBranded(error, "LeNet5Error")) return false;
+    throw error;
+  }
+}

@@ -1,0 +1,67 @@
+// lenet5_core: what needs libtorch. What it has beyond addon/registration.h, by name.
+#include "../addon/registration.h"
+
+#include "../addon/type_tag.h"
+#include "../core/libtorch_engine.h"
+#include "prepared_call.h"
+#include "runtime.h"
+#include "script_module_class.h"
+#include "tensor_handle.h"
+#include "torchscript_files.h"
+
+namespace lenet5::addon {
+
+const uint64_t kAddonTag = 0xb81e46d29f03c75a;
+
+namespace {
+
+Napi::Function script_module_class(Napi::Env env) {
+  using C = ScriptModuleClass;
+  return C::DefineClass(env, "ScriptModule",
+                        {
+                            C::StaticMethod<&C::JS_load>("load"),
+                            C::InstanceMethod<&C::JS_run>("run"),
+                            C::InstanceMethod<&C::JS_to>("to"),
+                            C::InstanceMethod<&C::JS_tensors>("tensors"),
+                            C::InstanceMethod<&C::JS_inspect>("inspect"),
+                            C::InstanceMethod<&C::JS_extraFiles>("extraFiles"),
+                            C::InstanceMethod<&C::JS_dispose>("dispose"),
+                        });
+}
+
+Napi::Object init(Napi::Env env, Napi::Object exports) {
+  static const bool once = [] {
+    plug_in_libtorch_engine();
+    return true;
+  }();
+  (void)once;
+  Constructors& own = set_lenet5_exports(env, exports);
+  const Napi::Function script_module = script_module_class(env);
+  own.script_module = Napi::Persistent(script_module);
+  exports.Set("ScriptModule", script_module);
+
+  // LeNet-5's TorchScript files.
+  set_function(env, exports, "exportTorchScript", export_torchscript_file);
+  set_function(env, exports, "verifyTorchScript", verify_torchscript_file);
+
+  // Arguments and results of script modules.
+  set_function(env, exports, "prepareCall", prepare_call);
+  set_function(env, exports, "dropCall", drop_call);
+  set_function(env, exports, "createTensor", create_tensor);
+  set_function(env, exports, "readTensor", read_tensor);
+  set_function(env, exports, "disposeTensor", dispose_tensor);
+
+  // The process.
+  exports.Set("libtorchVersion", libtorch_version());
+  set_function(env, exports, "devices", devices);
+  set_function(env, exports, "setNumThreads", set_all_threads);
+  return exports;
+}
+
+}  // namespace
+
+}  // namespace lenet5::addon
+
+static Napi::Object initialise(Napi::Env env, Napi::Object exports) { return lenet5::addon::init(env, exports); }
+
+NODE_API_MODULE(lenet5_core, initialise)
