@@ -4,14 +4,11 @@
 // in its place. Resolution: a lock beside the target, a temporary file in the same folder, fsync, an optional check of
 // what really lies on the disk, then rename, which is atomic. Pipes and devices take the bytes as they come.
 import { randomBytes } from "node:crypto";
-import { once } from "node:events";
-import { close, constants, fstat, open as openCallback, type Stats, writeFile as writeFileCallback } from "node:fs";
+import { constants, type Stats } from "node:fs";
 import { type FileHandle, mkdir, mkdtemp, open, readdir, rename, rm, writeFile } from "node:fs/promises";
-import { Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
-import { promisify } from "node:util";
-import { abortable, delay, throwIfAborted } from "./abort.js";
+import { delay, throwIfAborted } from "./abort.js";
 import { type ErrorName, isLeNet5Error, LeNet5Error } from "./errors.js";
 import { placeOf } from "./file-place.js";
 import { isNativeError } from "./is.js";
@@ -27,6 +24,8 @@ export interface AtomicWriteOptions {
 
 /** Milliseconds between two looks whether somebody has opened a pipe to read from it. */
 const READER_POLL = 100;
+/** And whether a pipe that was full has room again. */
+const ROOM_POLL = 5;
 
 /**
  * Writes `contents` to `path`, replacing what was there only once the new file is whole. Links are followed, and a file
@@ -115,35 +114,43 @@ async function writeToStream(
   contents: Uint8Array | string,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const descriptor = await openStream(path, isPipe, signal);
+  const file = await openStream(path, isPipe, signal);
   try {
-    const found = await promisify(fstat)(descriptor);
+    const found = await file.stat();
     if (isPipe ? !found.isFIFO() : !found.isCharacterDevice()) throw new Error("something else than a moment ago");
-    if (!isPipe) await promisify(writeFileCallback)(descriptor, contents);
-  } catch (error) {
-    await promisify(close)(descriptor);
-    throw error;
-  }
-  if (!isPipe) return await promisify(close)(descriptor);
-  // As a socket: a pipe that is full then waits on the event loop and holds none of the few threads for files.
-  const socket = new Socket({ fd: descriptor, readable: false, writable: true });
-  try {
-    await abortable(endOfWrite(socket, contents), signal);
+    if (isPipe) await fillPipe(file, Buffer.from(contents), signal);
+    else await file.writeFile(contents);
   } finally {
-    socket.destroy();
-    await once(socket, "close");
+    await file.close();
   }
 }
 
 /** Opens without creating or cutting anything. A pipe that nobody reads from yet is waited for. */
-async function openStream(path: string, isPipe: boolean, signal: AbortSignal | undefined): Promise<number> {
+async function openStream(path: string, isPipe: boolean, signal: AbortSignal | undefined): Promise<FileHandle> {
   for (;;) {
     try {
-      return await promisify(openCallback)(path, constants.O_WRONLY | (isPipe ? constants.O_NONBLOCK : 0));
+      return await open(path, constants.O_WRONLY | (isPipe ? constants.O_NONBLOCK : 0));
     } catch (error) {
       if (!isPipe || (error as NodeJS.ErrnoException).code !== "ENXIO") throw error;
     }
     await delay(READER_POLL, signal);
+  }
+}
+
+/**
+ * Writes into a pipe as its reader makes room. A write that waits would hold one of the few threads for files; and a socket
+ * over the descriptor closes it behind the back of Node, which closes it again when a worker_thread ends, whoever has the
+ * number by then.
+ */
+async function fillPipe(pipe: FileHandle, contents: Uint8Array, signal: AbortSignal | undefined): Promise<void> {
+  for (let at = 0; at < contents.length; ) {
+    throwIfAborted(signal);
+    try {
+      at += (await pipe.write(contents, at)).bytesWritten;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EAGAIN") throw error;
+      await delay(ROOM_POLL, signal);
+    }
   }
 }
 

@@ -50,11 +50,11 @@ describe("resident memory in MiB", () => {
     expect(seen.at(-1)! - seen[1]!).toBeLessThan(12);
   });
 
-  it("is flat over 1,000 cycles of any TorchScript module", () => {
+  it("is flat over 2,000 cycles of any TorchScript module", () => {
     const seen = run<number[]>(`
       const pixels = { data: Float32Array.from(images, (p) => p / 255), shape: [64, 1, 28, 28], dtype: "float32" };
       const seen = [];
-      for (let i = 0; i <= 1000; i++) {
+      for (let i = 0; i <= 2000; i++) {
         const one = await ScriptModule.load(model);
         await one.forward(pixels);
         one.dispose();
@@ -62,7 +62,8 @@ describe("resident memory in MiB", () => {
       }
       console.log(JSON.stringify(seen));`);
     console.log(`ScriptModule: ${seen.map((mib) => mib.toFixed(1)).join(", ")} MiB`);
-    expect(seen.at(-1)! - seen[1]!).toBeLessThan(12);
+    // libtorch and the allocator take longer to fill theirs, the most in the first thousand.
+    expect(seen.at(-1)! - seen[5]!).toBeLessThan(12);
   });
 
   it("comes back from models that nobody disposed of", () => {
