@@ -48,6 +48,11 @@ export const ERRORS = {
   LIBTORCH_MIXED: { status: 500, meaning: "a second libtorch is in the process already" },
   LIBTORCH_INCOMPATIBLE: { status: 500, meaning: "the addon was built for another libtorch" },
   LIBTORCH_INSTALL_FAILED: { status: 500, meaning: "libtorch could not be installed" },
+  OPERATORS_NOT_FOUND: { status: 404, meaning: "a library of operators does not exist" },
+  OPERATORS_UNUSABLE: {
+    status: 400,
+    meaning: "a library of operators is damaged, or was not made for this platform and the libtorch in use",
+  },
   ADDON_NOT_BUILT: { status: 500, meaning: "the native addon is missing or cannot be loaded" },
   THREAD_UNAVAILABLE: { status: 503, meaning: "the system has no thread left for the call" },
   OUT_OF_MEMORY: { status: 507, meaning: "memory ran out" },

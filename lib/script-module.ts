@@ -4,6 +4,7 @@ import { expected, expectedButGot, type LeNet5Error } from "./errors.js";
 import { type ModelSource, modelName, readModelBytes } from "./formats/model-bytes.js";
 import { checkTorchScriptArchive } from "./formats/torchscript-archive.js";
 import { isObject } from "./is.js";
+import { loadOperators, operatorPaths, operatorsOfEnvironment } from "./libtorch/operators.js";
 import type { EncodedValue, NativeCallArguments, NativeScriptModule } from "./native/types.js";
 import { libtorch, nativeCall, nativeCallSync } from "./native.js";
 import { oneOf, optionalSignal, readOptions, trueOrFalse, wholeNumber } from "./options.js";
@@ -24,6 +25,13 @@ export interface ScriptModuleOptions {
    * pool, which runs them, has 4 threads unless UV_THREADPOOL_SIZE says otherwise. @defaultValue 1
    */
   concurrency?: number;
+  /**
+   * Paths of libraries with operators that libtorch itself does not have, torchvision's `_C.so` for example, made for the
+   * libtorch in use. Opened before the module, once a process, and never closed. **Such a library is code**: opening one
+   * from a stranger runs a stranger's code. Those that the environment variable `LENET5_OPERATORS` names come first.
+   * @defaultValue []
+   */
+  operators?: readonly (string | URL)[];
   /** Aborts the loading; libtorch's own part of it is never cut off. */
   signal?: AbortSignal;
 }
@@ -58,7 +66,7 @@ export interface WarmUpOptions {
   signal?: AbortSignal;
 }
 
-const LOAD_OPTIONS = ["device", "maxQueue", "concurrency", "signal"] as const;
+const LOAD_OPTIONS = ["device", "maxQueue", "concurrency", "operators", "signal"] as const;
 const RUN_OPTIONS = ["keywords", "signal", "keep", "integers"] as const;
 
 /**
@@ -86,7 +94,8 @@ export class ScriptModule {
    * Loads a module from a file or from a file's contents. `ScriptModule.load<Mlp>(…)` gives it the type that
    * `lenet5 inspect --emit-types` wrote; nothing checks that the file fits.
    * @throws LENET5_MODEL_NOT_FOUND; LENET5_MODEL_CORRUPT for anything but a whole archive; LENET5_SCRIPT_UNSUPPORTED for
-   * operators or a file version that this libtorch does not know; LENET5_DEVICE_UNAVAILABLE; LENET5_ABORTED
+   * operators or a file version that this libtorch does not know; LENET5_OPERATORS_NOT_FOUND and
+   * LENET5_OPERATORS_UNUSABLE for libraries of operators; LENET5_DEVICE_UNAVAILABLE; LENET5_ABORTED
    */
   static load(source: ModelSource, options?: ScriptModuleOptions): Promise<ScriptModule>;
   static load<M extends Omit<ScriptModule, "forward" | "call">>(
@@ -95,15 +104,18 @@ export class ScriptModule {
   ): Promise<M>;
   static async load(source: ModelSource, options: ScriptModuleOptions = {}): Promise<ScriptModule> {
     const read = readOptions(options, LOAD_OPTIONS, "ScriptModule.load");
-    const { device = "auto", maxQueue = 1024, concurrency = 1, signal } = read;
+    const { device = "auto", maxQueue = 1024, concurrency = 1, operators = [], signal } = read;
     optionalSignal(signal);
     deviceName(device);
     const capacity = wholeNumber(maxQueue, "maxQueue", 0);
     wholeNumber(concurrency, "concurrency", 1, 1024);
+    const libraries = [...operatorsOfEnvironment(), ...operatorPaths(operators)];
     const where = modelName(source);
     const bytes = await readModelBytes(source, "ScriptModule.load", { signal });
     await abortable(checkTorchScriptArchive(bytes, { where }), signal);
-    const module = await nativeCall(() => libtorch("ScriptModule.load").ScriptModule.load(bytes, device, where));
+    const addon = libtorch("ScriptModule.load");
+    await loadOperators(libraries);
+    const module = await nativeCall(() => addon.ScriptModule.load(bytes, device, where));
     if (signal?.aborted) {
       module.dispose();
       throw abortError(signal);

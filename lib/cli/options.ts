@@ -1,5 +1,6 @@
 // Options that several commands share, and the readers of their values. Each value has one check, that of lib/options.ts,
 // and one message shape; a default can come from the environment (`--batch-size` ← `LENET5_BATCH_SIZE`).
+import { delimiter } from "node:path";
 import { type Command, Option } from "commander";
 import { isLeNet5Error } from "../errors.js";
 import { finiteNumber, oneOf, wholeNumber } from "../options.js";
@@ -90,4 +91,15 @@ export function addComputeOptions(command: Command): Command {
 /** `--json`. */
 export function addJsonOption(command: Command): Command {
   return command.option("--json", "make the last line of stdout one JSON object");
+}
+
+/** `--operators`, where a TorchScript file of anyone is loaded. */
+export function addOperatorsOption(command: Command): void {
+  const what = `libraries with operators that libtorch does not have, separated by "${delimiter}", beside those that LENET5_OPERATORS names; opening one runs its code`;
+  command.addOption(textOption("--operators <files>", what));
+}
+
+/** The paths that `--operators` names. */
+export function operatorsOf(text: string | undefined): string[] {
+  return (text ?? "").split(delimiter).filter(Boolean);
 }

@@ -9,6 +9,7 @@ import { cacheRoot } from "../cache.js";
 import { findBuilt } from "../native/built-files.js";
 import { libtorchCandidates, PINNED_LIBTORCH_VERSION, pythonCommands } from "./find.js";
 import { type BuiltAddon, findBuiltAddon } from "./load-addon.js";
+import { operatorsOfEnvironment } from "./operators.js";
 
 const run = promisify(execFile);
 const OLDEST_NODE = [20, 17] as const;
@@ -56,6 +57,7 @@ export async function diagnose(): Promise<Diagnosis> {
     ...candidates,
     checkBuiltAddon(built, buildProblem),
     ...(loading ? [loading] : []),
+    ...(loading && loading.status !== "failed" ? await checkOperators() : []),
     await checkCompiler(works),
     await checkCMake(works),
     await checkPython(),
@@ -115,13 +117,19 @@ function checkBuiltAddon(built: BuiltAddon | undefined, problem: string): Doctor
 }
 
 /** Runs a script, given a module of this package, in a process of its own: what cannot be loaded may end the process. */
-async function inProcessOfItsOwn<T>(script: string, ...module: string[]): Promise<T> {
+async function inProcessOfItsOwn<T>(script: string, module: string[], ...args: string[]): Promise<T> {
   const path = join(packageRoot, "dist", "cjs", ...module);
-  const { stdout } = await run(process.execPath, ["--eval", script, path], { timeout: 60_000 });
+  const { stdout } = await run(process.execPath, ["--eval", script, path, ...args], { timeout: 60_000 });
   return JSON.parse(stdout) as T;
 }
 
-const ended = (error: unknown): string => `the process that tried it ended: ${(error as Error).message.split("\n")[0]}`;
+function ended(error: unknown): string {
+  const { signal, code, message } = error as { signal?: unknown; code?: unknown; message: string };
+  if (typeof signal === "string") return `the process that tried it was ended by ${signal}`;
+  if (typeof code === "number") return `the process that tried it ended with status ${code}`;
+  return `the process that tried it ended: ${message.split("\n")[0]}`;
+}
+
 const REBUILD = "rebuild the addon: `npx lenet5 install --build`";
 
 async function checkFusedAddon(): Promise<DoctorCheck> {
@@ -135,7 +143,7 @@ async function checkFusedAddon(): Promise<DoctorCheck> {
     }`;
   type Result = { sets?: string[]; failure?: string };
   try {
-    const { sets = [], failure } = await inProcessOfItsOwn<Result>(script, "native.js");
+    const { sets = [], failure } = await inProcessOfItsOwn<Result>(script, ["native.js"]);
     if (failure) return { name, status: "failed", found: failure, fix: "the message names the fix" };
     return { name, status: "ok", found: `works with ${sets.join(", ")}, in ${findBuilt("lenet5_fused.node")}` };
   } catch (error) {
@@ -155,7 +163,7 @@ async function checkLoading(): Promise<DoctorCheck> {
     }`;
   type Result = { folder?: string; skipped?: string[]; failure?: string };
   try {
-    const result = await inProcessOfItsOwn<Result>(script, "libtorch", "load-addon.js");
+    const result = await inProcessOfItsOwn<Result>(script, ["libtorch", "load-addon.js"]);
     if (result.failure) return { name, status: "failed", found: result.failure, fix: "the message names the fix" };
     if (result.skipped && result.skipped.length > 0) {
       const fix = "the CPU works; for CUDA, install NVIDIA's driver and the libraries that are named";
@@ -165,6 +173,33 @@ async function checkLoading(): Promise<DoctorCheck> {
   } catch (error) {
     return { name, status: "failed", found: ended(error), fix: REBUILD };
   }
+}
+
+/** Opens each library of `LENET5_OPERATORS`, in a process of its own: one may end it. */
+async function checkOperators(): Promise<DoctorCheck[]> {
+  const script = `
+    const { loadAddon } = require(process.argv[1] + "/load-addon.js");
+    const { loadOperators } = require(process.argv[1] + "/operators.js");
+    const report = (failure) => process.stdout.write(JSON.stringify({ failure }));
+    try {
+      loadAddon();
+      loadOperators([process.argv[2]]).then(() => report(), (error) => report(error.message));
+    } catch (error) {
+      report(error.message);
+    }`;
+  const checks: DoctorCheck[] = [];
+  for (const path of operatorsOfEnvironment()) {
+    const name = "operators";
+    const fix = "correct LENET5_OPERATORS, or install the package that fits this libtorch";
+    try {
+      const { failure } = await inProcessOfItsOwn<{ failure?: string }>(script, ["libtorch"], path);
+      if (failure) checks.push({ name, status: "warning", found: failure, fix });
+      else checks.push({ name, status: "ok", found: path });
+    } catch (error) {
+      checks.push({ name, status: "warning", found: `${path}: ${ended(error)}`, fix });
+    }
+  }
+  return checks;
 }
 
 async function firstLine(command: string, args: string[]): Promise<string | undefined> {

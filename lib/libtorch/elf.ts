@@ -40,8 +40,20 @@ export function elfFault(path: string): string | undefined {
     const machine = header.readUInt16LE(18);
     const own = MACHINES[process.arch];
     if (own !== undefined && machine !== own) return `it is for ELF machine ${machine}, and ${process.arch} is ${own}`;
-    // The table of sections is what linkers write last.
-    const end = Number(header.readBigUInt64LE(40)) + header.readUInt16LE(58) * header.readUInt16LE(60);
+    // The table of sections is what linkers write last; a library may have lost it, its segments never.
+    let end = Number(header.readBigUInt64LE(40)) + header.readUInt16LE(58) * header.readUInt16LE(60);
+    const entrySize = header.readUInt16LE(54);
+    const segments = Buffer.alloc(entrySize * header.readUInt16LE(56));
+    if (
+      entrySize < 56 ||
+      readSync(file, segments, 0, segments.length, Number(header.readBigUInt64LE(32))) < segments.length
+    ) {
+      return "it is truncated or damaged: it has no table of segments";
+    }
+    for (let at = 0; at < segments.length; at += entrySize) {
+      if (segments.readUInt32LE(at) !== PT_LOAD) continue;
+      end = Math.max(end, Number(segments.readBigUInt64LE(at + 8)) + Number(segments.readBigUInt64LE(at + 32)));
+    }
     const { size } = fstatSync(file);
     return size < end ? `it is truncated: ${size} bytes of ${end}` : undefined;
   } finally {

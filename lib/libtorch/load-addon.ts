@@ -5,6 +5,7 @@ import { dirname, join } from "node:path";
 import { LeNet5Error } from "../errors.js";
 import { isNativeError } from "../is.js";
 import { BUILD, checkLibrary, findBuilt, openBuilt } from "../native/built-files.js";
+import type { Libtorch } from "./describe.js";
 import { findLibtorch, type LibtorchCandidate } from "./find.js";
 
 /** What a built core says about itself (`lenet5_core.json`, written by the build). */
@@ -25,9 +26,16 @@ export interface BuiltAddon {
 export interface LoadedAddon {
   exports: unknown;
   built: BuiltAddon;
-  libtorch: LibtorchCandidate;
+  libtorch: LibtorchCandidate & { libtorch: Libtorch };
   /** Optional libraries (CUDA) that could not be opened, each with the reason. */
   skipped: string[];
+  /** Opens further libraries, in order, for the process's life; false where the same `contents` have been opened before. */
+  open(libraries: string[], contents: string): boolean;
+}
+
+interface Loader {
+  load(core: string, required: string[], optional: string[]): { exports: unknown; skipped: string[] };
+  open: LoadedAddon["open"];
 }
 
 const CORE_SUFFIX = process.platform === "win32" ? ".dll" : process.platform === "darwin" ? ".dylib" : ".so";
@@ -57,13 +65,11 @@ export function loadAddonWithDetails(): LoadedAddon {
   const built = findBuiltAddon();
   const candidate = findLibtorch({ built: { version: built.libtorchVersion, cxx11Abi: built.cxx11Abi } });
   const { libraries, cudaLibraries } = candidate.libtorch;
-  const loader = openBuilt(built.loader) as {
-    load(core: string, required: string[], optional: string[]): { exports: unknown; skipped: string[] };
-  };
+  const loader = openBuilt(built.loader) as Loader;
   checkLibrary(built.core);
   try {
     const { exports, skipped } = loader.load(built.core, libraries, cudaLibraries);
-    return { exports, built, libtorch: candidate, skipped };
+    return { exports, built, libtorch: candidate, skipped, open: loader.open };
   } catch (cause) {
     const code = String((cause as { code?: unknown }).code);
     if (code === "LENET5_LIBTORCH_MIXED") throw new LeNet5Error("LIBTORCH_MIXED", reasonOf(cause), { cause });
@@ -82,7 +88,15 @@ export function loadAddonWithDetails(): LoadedAddon {
  * `LENET5_LIBTORCH_MIXED`; the message names the fix.
  */
 export function loadAddon(): unknown {
-  return loadAddonWithDetails().exports;
+  loaded = loadAddonWithDetails();
+  return loaded.exports;
+}
+
+let loaded: LoadedAddon | undefined;
+
+/** What {@link loadAddon} has loaded in this thread. */
+export function loadedAddon(): LoadedAddon | undefined {
+  return loaded;
 }
 
 function reasonOf(error: unknown): string {

@@ -9,6 +9,8 @@
 #include <cctype>
 #include <new>
 
+#include "operator_hint.h"
+
 namespace lenet5 {
 namespace {
 
@@ -116,6 +118,10 @@ Error current_load_error(const std::string& where) {
     const std::string text = torch_error ? torch_error->what_without_backtrace() : error.what();
     if (is_out_of_memory(text)) return raised(kHeading + text);
     const std::string line = first_line(text);
+    if (const std::string unknown = unknown_operator(line); !unknown.empty()) {
+      return Error("SCRIPT_UNSUPPORTED",
+                   "Expected operators that this libtorch knows for " + where + " but received " + unknown, text);
+    }
     if (contains(text, "Unknown builtin op") || contains(text, "Unknown type name") ||
         contains(text, "maximum supported version")) {
       return Error(

@@ -9,8 +9,12 @@
 //
 // libtorch and the core stay for the process's life: closing libtorch crashes (pytorch#46171). Every worker thread that
 // loads the addon gets exports of its own from the same core.
+//
+// `open(libraries, contents)` adds a library of operators to that libtorch (lib/libtorch/operators.ts), with the same
+// look at what is mapped.
 #include <node_api.h>
 
+#include <algorithm>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -94,6 +98,12 @@ std::string not_exactly_once(const std::string& folder) {
   return {};
 }
 
+/// Two workers that load at once must not judge each other's half-loaded libtorch.
+std::mutex& loading() {
+  static std::mutex mutex;
+  return mutex;
+}
+
 /// load(corePath, requiredLibraries, optionalLibraries?) → { exports, skipped }: see the head of this file.
 napi_value load(napi_env env, napi_callback_info info) {
   size_t count = 3;
@@ -140,9 +150,7 @@ napi_value load(napi_env env, napi_callback_info info) {
   std::vector<std::string> skipped;
   RegisterModule register_module = nullptr;
   {
-    // Two workers that load at once must not judge each other's half-loaded libtorch.
-    static std::mutex mutex;
-    const std::lock_guard<std::mutex> lock(mutex);
+    const std::lock_guard<std::mutex> lock(loading());
     if (const std::string problem = foreign_libtorch(folder); !problem.empty()) {
       return raise(env, "LENET5_LIBTORCH_MIXED", problem);
     }
@@ -197,6 +205,43 @@ napi_value load(napi_env env, napi_callback_info info) {
   return result;
 }
 
+/// open(libraries, contents) → whether they were opened now: opens further libraries in order, for the process's life,
+/// once a process for the same `contents` (a digest of the last one). Registering an operator a second time would end
+/// the process.
+napi_value open(napi_env env, napi_callback_info info) {
+  size_t count = 2;
+  napi_value arguments[2];
+  void* data = nullptr;
+  if (napi_get_cb_info(env, info, &count, arguments, nullptr, &data) != napi_ok) return nullptr;
+  const auto* loaded = static_cast<Loaded*>(data);
+  std::vector<std::string> libraries;
+  std::string contents;
+  if (count < 2 || !read_strings(env, arguments[0], libraries) || !read_string(env, arguments[1], contents)) {
+    return raise(env, "LENET5_INVALID_ARGUMENT", "Expected open(libraries, contents) with strings and a string");
+  }
+  if (loaded->exports == nullptr) {
+    return raise(env, "LENET5_INVALID_ARGUMENT", "Expected load(…) before open(…)");
+  }
+  static std::vector<std::string> known;
+  const std::lock_guard<std::mutex> lock(loading());
+  const bool opened = std::find(known.begin(), known.end(), contents) == known.end();
+  if (opened) {
+    std::string error;
+    for (const std::string& path : libraries) {
+      if (open_forever(path, error) == nullptr) {
+        return raise(env, "LENET5_OPERATORS_UNUSABLE", "Cannot load " + path + ": " + error);
+      }
+    }
+    known.push_back(contents);
+    std::string problem = foreign_libtorch(loaded->folder);
+    if (problem.empty()) problem = not_exactly_once(loaded->folder);
+    if (!problem.empty()) return raise(env, "LENET5_LIBTORCH_MIXED", problem);
+  }
+  napi_value result = nullptr;
+  napi_get_boolean(env, opened, &result);
+  return result;
+}
+
 }  // namespace
 
 // The instance data of this environment belongs to the core, which node-addon-api keeps there: the loader's own state
@@ -205,11 +250,14 @@ NAPI_MODULE_INIT() {
   lenet5::loader::pin_self();
   auto loaded = std::make_unique<Loaded>();
   napi_value function = nullptr;
+  napi_value open_function = nullptr;
   if (napi_create_function(env, "load", NAPI_AUTO_LENGTH, load, loaded.get(), &function) != napi_ok ||
+      napi_create_function(env, "open", NAPI_AUTO_LENGTH, open, loaded.get(), &open_function) != napi_ok ||
       napi_add_env_cleanup_hook(env, [](void* data) { delete static_cast<Loaded*>(data); }, loaded.get()) != napi_ok) {
     return nullptr;
   }
   loaded.release();  // the clean-up hook owns it now
   napi_set_named_property(env, exports, "load", function);
+  napi_set_named_property(env, exports, "open", open_function);
   return exports;
 }

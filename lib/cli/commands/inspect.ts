@@ -4,11 +4,12 @@ import type { Command } from "commander";
 import { writeFileAtomically } from "../../files.js";
 import { addExamples, perform } from "../command.js";
 import { usageError } from "../failure.js";
-import { addJsonOption, textOption } from "../options.js";
+import { addJsonOption, addOperatorsOption, operatorsOf, textOption } from "../options.js";
 
 interface InspectOptions {
   emitTypes?: boolean;
   name?: string;
+  operators?: string;
   output?: string;
 }
 
@@ -23,10 +24,12 @@ export function inspectCommand(program: Command): void {
     .option("--emit-types", "write a TypeScript declaration of its methods instead")
     .addOption(textOption("--name <name>", "with --emit-types: the interface's name (default: from the file's)"))
     .addOption(textOption("--output <file>", "with --emit-types: where to write it (default: stdout)"));
+  addOperatorsOption(command);
   addJsonOption(command);
   addExamples(
     command,
     "lenet5 inspect resnet.pt",
+    "lenet5 inspect faster-rcnn.pt --operators site-packages/torchvision/_C.so",
     "lenet5 inspect resnet.pt --emit-types --name Resnet --output resnet.d.ts",
   );
   perform<InspectOptions>(command, async ({ options, operands: [file], output, signal }) => {
@@ -36,7 +39,11 @@ export function inspectCommand(program: Command): void {
     }
     await output.leaveStdoutTo(options.output);
     const { ScriptModule } = await import("../../script-module.js");
-    const module = await ScriptModule.load(file!, { device: "cpu", signal });
+    const module = await ScriptModule.load(file!, {
+      device: "cpu",
+      operators: operatorsOf(options.operators),
+      signal,
+    });
     const inspection = module.inspect();
     module.dispose();
     if (!options.emitTypes) {
