@@ -13,6 +13,10 @@ export type DType =
   | "int16"
   | "int32"
   | "int64"
+  | "uint16"
+  | "uint32"
+  | "complex64"
+  | "complex128"
   | "bool";
 
 /** The typed array that holds each element type. float16 and bfloat16 travel as their 16-bit patterns. */
@@ -35,6 +39,14 @@ export interface DTypeArrays {
   int32: Int32Array;
   /** 64-bit integers, as BigInt. */
   int64: BigInt64Array;
+  /** Unsigned 16-bit integers; libtorch 2.3 or later. */
+  uint16: Uint16Array;
+  /** Unsigned 32-bit integers; libtorch 2.3 or later. */
+  uint32: Uint32Array;
+  /** Pairs of single precision: real part, imaginary part. */
+  complex64: Float32Array;
+  /** Pairs of double precision: real part, imaginary part. */
+  complex128: Float64Array;
   /** One byte an element, 0 or 1. */
   bool: Uint8Array;
 }
@@ -42,7 +54,7 @@ export interface DTypeArrays {
 /** Any typed array a tensor may hold. */
 export type TensorData = DTypeArrays[DType];
 
-/** A dense, row-major tensor: `data.length` equals the product of `shape`. */
+/** A dense, row-major tensor: `data.length` equals the product of `shape`, twice that where it is complex. */
 export interface Tensor<D extends DType = DType> {
   /** The elements. */
   readonly data: DTypeArrays[D];
@@ -69,6 +81,10 @@ export const ARRAY_OF: {
   int16: Int16Array,
   int32: Int32Array,
   int64: BigInt64Array,
+  uint16: Uint16Array,
+  uint32: Uint32Array,
+  complex64: Float32Array,
+  complex128: Float64Array,
   bool: Uint8Array,
 };
 
@@ -112,14 +128,11 @@ export function checkTensor(tensor: Tensor, where = "tensor"): void {
     throw expected("INVALID_DTYPE", `a ${Expected.name} (${tensor.dtype})`, `${where}.data`, tensor.data);
   }
   if (!Array.isArray(tensor.shape)) throw expected("INVALID_SHAPE", "an array", `${where}.shape`, tensor.shape);
-  const count = elementCount(tensor.shape, `${where}.shape`);
+  const complex = tensor.dtype === "complex64" || tensor.dtype === "complex128";
+  const count = elementCount(tensor.shape, `${where}.shape`) * (complex ? 2 : 1);
   const length = lengthOf(tensor.data);
   if (count !== length) {
-    throw expectedButGot(
-      "INVALID_SHAPE",
-      `${count} elements, the product of [${tensor.shape.join(", ")}],`,
-      `${where}.data`,
-      `${length} elements`,
-    );
+    const product = `${complex ? "twice " : ""}the product of [${tensor.shape.join(", ")}]`;
+    throw expectedButGot("INVALID_SHAPE", `${count} elements, ${product},`, `${where}.data`, `${length} elements`);
   }
 }

@@ -27,9 +27,14 @@ const DTYPE_NAMES = {
   I16: "int16",
   I8: "int8",
   U8: "uint8",
+  U16: "uint16",
+  U32: "uint32",
+  C64: "complex64",
   BOOL: "bool",
 } as const satisfies Record<string, DType>;
-const BYTES = { F64: 8, F32: 4, F16: 2, BF16: 2, I64: 8, I32: 4, I16: 2, I8: 1, U8: 1, BOOL: 1 } as const;
+const BYTES: Record<keyof typeof DTYPE_NAMES, number> = {
+  ...{ F64: 8, F32: 4, F16: 2, BF16: 2, I64: 8, I32: 4, I16: 2, I8: 1, U8: 1, U16: 2, U32: 4, C64: 8, BOOL: 1 },
+};
 
 /**
  * Writes tensors in the safetensors format. The header is padded so that tensors begin at a multiple of 8, wider element
@@ -44,7 +49,11 @@ export function safetensorsBytes(tensors: Record<string, Tensor>, metadata: Reco
   const names = new Map<DType, string>(Object.entries(DTYPE_NAMES).map(([name, dtype]) => [dtype, name]));
   const entries = Object.entries(tensors).map(([name, tensor]): [string, Tensor] => {
     if (name === "__metadata__") throw expected("INVALID_ARGUMENT", "another name", "a tensor", name);
-    return [name, readTensor(tensor, `tensor "${name}"`)];
+    const read = readTensor(tensor, `tensor "${name}"`);
+    if (!names.has(read.dtype)) {
+      throw expected("INVALID_DTYPE", "an element type of the safetensors format", `tensor "${name}"`, read.dtype);
+    }
+    return [name, read];
   });
   entries.sort(([, a], [, b]) => b.data.BYTES_PER_ELEMENT - a.data.BYTES_PER_ELEMENT);
   const header: [string, object][] = [];

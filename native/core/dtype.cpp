@@ -1,12 +1,18 @@
 #include "dtype.h"
 
 #include <ATen/ATen.h>
+#include <torch/version.h>
 
 #include <algorithm>
 #include <cctype>
 #include <cstring>
 
 #include "../lenet5/error.h"
+
+// libtorch 2.3 brought uint16, uint32 and uint64.
+#if TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 3)
+#define LENET5_HAS_UNSIGNED
+#endif
 
 namespace lenet5 {
 namespace {
@@ -19,12 +25,24 @@ struct DTypeName {
   at::ScalarType type;
 };
 constexpr DTypeName kDTypes[] = {
-    {"float16", at::kHalf}, {"bfloat16", at::kBFloat16}, {"float32", at::kFloat}, {"float64", at::kDouble},
-    {"uint8", at::kByte},   {"int8", at::kChar},         {"int16", at::kShort},   {"int32", at::kInt},
-    {"int64", at::kLong},   {"bool", at::kBool},
+    {"float16", at::kHalf},
+    {"bfloat16", at::kBFloat16},
+    {"float32", at::kFloat},
+    {"float64", at::kDouble},
+    {"uint8", at::kByte},
+    {"int8", at::kChar},
+    {"int16", at::kShort},
+    {"int32", at::kInt},
+    {"int64", at::kLong},
+    {"bool", at::kBool},
+    {"complex64", at::kComplexFloat},
+    {"complex128", at::kComplexDouble},
+#ifdef LENET5_HAS_UNSIGNED
+    {"uint16", at::ScalarType::UInt16},
+    {"uint32", at::ScalarType::UInt32},
+#endif
 };
-constexpr DTypeName kOtherDTypes[] = {
-    {"complex32", at::kComplexHalf}, {"complex64", at::kComplexFloat}, {"complex128", at::kComplexDouble}};
+constexpr DTypeName kOtherDTypes[] = {{"complex32", at::kComplexHalf}};
 
 [[noreturn]] void unsupported(const std::string& received) {
   throw Error("SCRIPT_UNSUPPORTED", "Expected a tensor that JavaScript can read but received " + received);
@@ -54,6 +72,10 @@ std::string dtype_name(at::ScalarType dtype) {
 at::Tensor tensor_from_bytes(const std::string& dtype, const std::vector<int64_t>& shape, const void* bytes,
                              size_t size) {
   const std::optional<at::ScalarType> type = dtype_of(dtype);
+  if (!type && (dtype == "uint16" || dtype == "uint32")) {
+    throw Error("INVALID_DTYPE",
+                "Expected libtorch 2.3 or later for tensors of " + dtype + " but received libtorch " TORCH_VERSION);
+  }
   if (!type)
     throw Error("INVALID_DTYPE", "Expected an element type with an array for dtype but received \"" + dtype + '"');
   // Sizes are bounded as if none were zero: strides are products too.

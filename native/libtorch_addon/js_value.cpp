@@ -90,13 +90,19 @@ std::vector<Value> items_from_js(const Napi::Value& value, int depth) {
 }
 
 napi_typedarray_type array_type(at::ScalarType dtype) {
+  // By name: libtorch before 2.3 has no such types.
+  const std::string name = dtype_name(dtype);
+  if (name == "uint16") return napi_uint16_array;
+  if (name == "uint32") return napi_uint32_array;
   switch (dtype) {
     case at::kHalf:
     case at::kBFloat16:
       return napi_uint16_array;
     case at::kFloat:
+    case at::kComplexFloat:
       return napi_float32_array;
     case at::kDouble:
+    case at::kComplexDouble:
       return napi_float64_array;
     case at::kChar:
       return napi_int8_array;
@@ -155,7 +161,9 @@ Napi::Object tensor_to_js(Napi::Env env, const at::Tensor& tensor) {
   napi_value data = nullptr;
   const napi_value buffer = array_buffer(env, tensor);
   const napi_typedarray_type type = array_type(tensor.scalar_type());
-  if (napi_create_typedarray(env, type, static_cast<size_t>(tensor.numel()), buffer, 0, &data) != napi_ok) {
+  // Real and imaginary parts lie side by side.
+  const size_t length = static_cast<size_t>(tensor.numel()) * (tensor.is_complex() ? 2 : 1);
+  if (napi_create_typedarray(env, type, length, buffer, 0, &data) != napi_ok) {
     throw Napi::Error::New(env);
   }
   Napi::Object object = Napi::Object::New(env);

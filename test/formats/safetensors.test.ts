@@ -36,6 +36,9 @@ describe("safetensors", () => {
       flags: { data: Uint8Array.of(1, 0), shape: [2], dtype: "bool" as const },
       bytes: { data: Uint8Array.of(255), shape: [1], dtype: "uint8" as const },
       shorts: { data: Int16Array.of(-300), shape: [1], dtype: "int16" as const },
+      words: { data: Uint16Array.of(65535), shape: [1], dtype: "uint16" as const },
+      numbers: { data: Uint32Array.of(4294967295), shape: [1], dtype: "uint32" as const },
+      waves: { data: Float32Array.of(1, -2, 3, 0.5), shape: [2], dtype: "complex64" as const },
       ints: { data: Int32Array.of(1 << 30), shape: [1], dtype: "int32" as const },
       ["__proto__"]: { data: Float32Array.of(1), shape: [1], dtype: "float32" as const },
     };
@@ -90,4 +93,11 @@ describe("safetensors", () => {
   ])("refuses %s", (_, bytes, code) => {
     expect(outcome(bytes)).toMatchObject({ code: `LENET5_${code}` });
   });
+});
+
+it("an element type that the format has no name for is not written", () => {
+  const wide = { data: Float64Array.of(1, 2), shape: [1], dtype: "complex128" as const };
+  expect(() => safetensorsBytes({ wide })).toThrow(
+    'Expected an element type of the safetensors format for tensor "wide" but received "complex128"',
+  );
 });

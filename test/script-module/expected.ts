@@ -81,7 +81,7 @@ export function settle(actual: unknown, wanted: unknown): unknown {
     actual.dtype === wanted.dtype &&
     actual.data.length === wanted.data.length
   ) {
-    if (actual.dtype !== "float32" && actual.dtype !== "float64") return actual;
+    if (!/^(float32|float64|complex)/.test(actual.dtype)) return actual;
     const close = Array.from(actual.data as Float32Array, (value, i) => {
       const target = Number(wanted.data[i]);
       return Math.abs(value - target) <= 1e-6 + 1e-5 * Math.abs(target) ? target : value;

@@ -1,6 +1,6 @@
 // Every fixture's methods give what PyTorch gave, and every kind of value crosses both ways.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { float, ScriptModule, type Tensor } from "../../lib/index.js";
+import { float, libtorchVersion, ScriptModule, type Tensor } from "../../lib/index.js";
 import { cases, fixture, input, output, settle, tensor } from "./expected.js";
 
 const loaded = new Map<string, ScriptModule>();
@@ -25,6 +25,7 @@ describe.each([
   "values",
   "no-forward",
   "traced-frozen",
+  "spectrum",
 ])("%s.pt", (name) => {
   test("gives what PyTorch gave", async () => {
     const module = await load(name);
@@ -38,6 +39,43 @@ describe.each([
       expect(settle(actual, wanted), `${each.method}(${JSON.stringify(each.args)})`).toEqual(wanted);
     }
   });
+});
+
+describe("element types", () => {
+  test("complex numbers cross both ways, as pairs", async () => {
+    await expectAnswers("values-complex");
+    const values = await load("values");
+    const one = { data: Float32Array.of(1, 2), shape: [], dtype: "complex64" } as const;
+    expect(await values.call("echo", one)).toEqual(one);
+    const half = { ...one, shape: [2] };
+    await expect(values.call("echo", half)).rejects.toMatchObject({
+      code: "LENET5_INVALID_SHAPE",
+      message: expect.stringContaining("Expected 4 elements, twice the product of [2], for"),
+    });
+  });
+
+  test("uint16 and uint32 cross both ways where libtorch has them, and are refused clearly where not", async () => {
+    const [major, minor] = libtorchVersion().split(".").map(Number) as [number, number];
+    if (major > 2 || (major === 2 && minor >= 3)) return await expectAnswers("values-unsigned");
+    const values = await load("values");
+    const input = { data: Uint16Array.of(1), shape: [1], dtype: "uint16" } as const;
+    await expect(values.call("echo", input)).rejects.toMatchObject({
+      code: "LENET5_INVALID_DTYPE",
+      message: expect.stringContaining("libtorch 2.3 or later"),
+    });
+  });
+
+  async function expectAnswers(name: string): Promise<void> {
+    const values = await load("values");
+    expect(cases(name).length).toBeGreaterThan(0);
+    for (const each of cases(name)) {
+      const actual = await values.run(
+        each.method,
+        each.args.map((arg) => input(arg)),
+      );
+      expect(actual, `${each.method}(${JSON.stringify(each.args)})`).toEqual(output(each.result));
+    }
+  }
 });
 
 describe("numbers", () => {
