@@ -14,8 +14,9 @@ import { join } from "node:path";
 import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { packageRoot } from "#package-root";
+import { contactSheet } from "../../lib/data/contact-sheet.js";
 import { checkZip, readZipEntry } from "../../lib/formats/zip-check.js";
-import { idx } from "../../lib/index.js";
+import { idx, subsetOf } from "../../lib/index.js";
 import { AUGMENTED_RECIPE, DEFAULT_RECIPE } from "../../lib/lenet5/recipe.js";
 import { lastJson, lenet5, line, MAIN, type Run, temporaryFolder } from "./lenet5.js";
 
@@ -398,6 +399,8 @@ describe("export", () => {
     const manifest = JSON.parse(String(await readZipEntry(readFileSync(output), entry!)));
     const { stdout } = await lenet5(line`export --help`);
     expect(stdout).toContain(`name in the .mar archive (default: "${manifest.model.modelName}")`);
+    // And what exportModelArchive takes.
+    expect(manifest.model.modelName).toBe("lenet5");
   });
 
   test("a safetensors export evaluates like the model", async () => {
@@ -451,6 +454,13 @@ describe("data show", () => {
     // Twelve digits of 56 pixels, a caption of 16 under each, margins of 6 between and around them.
     const { width, height, format } = await sharp(sheet).metadata();
     expect({ width, height, format }).toEqual({ width: 4 * 62 + 6, height: 3 * 78 + 6, format: "png" });
+    const { predictions } = lastJson(await lenet5(line`data show --data ${data} --count 12 --model ${model} --json`));
+    const set = await idx.readDataset(join(data, "t10k-images-idx3-ubyte.gz"), join(data, "t10k-labels-idx1-ubyte.gz"));
+    const first = subsetOf(
+      set,
+      Array.from({ length: 12 }, (_, i) => i),
+    );
+    expect(readFileSync(sheet).equals(await contactSheet(first, { predictions }))).toBe(true);
   });
 
   test("--mistakes shows only wrong answers", async () => {

@@ -3,7 +3,7 @@
 import { spawnSync } from "node:child_process";
 import { mkdirSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import { packageRoot } from "#package-root";
 import { decodeDigit, idx, imageFolder, LeNet5, mnist } from "../../lib/index.js";
 import { setVariable, temporaryFolder } from "./folder.js";
@@ -28,6 +28,17 @@ test("IDX files", async () => {
 
 test("folders of images", async () => {
   await expect(imageFolder.load(circle(temporaryFolder(), "photos"))).rejects.toMatchObject(UNREADABLE);
+});
+
+test("a folder inside of one that is too deep for the system to name", async () => {
+  const root = temporaryFolder();
+  // mkdir and rm go step by step, where Node and the system would need the whole path.
+  expect(spawnSync("mkdir", ["-p", join(root, "x", ...Array(17).fill("y".repeat(250)))]).status).toBe(0);
+  onTestFinished(() => void spawnSync("rm", ["-rf", join(root, "x")]));
+  await expect(imageFolder.load(root)).rejects.toMatchObject({
+    code: "LENET5_FILE_READ_FAILED",
+    message: expect.stringMatching(/^Expected .+ for .+ but received ENAMETOOLONG/),
+  });
 });
 
 test("data sets by name", async () => {

@@ -134,6 +134,16 @@ describe("class names and normalisation", () => {
     await expect(LeNet5.load(bytes)).rejects.toMatchObject({ code: "LENET5_MODEL_CORRUPT" });
   });
 
+  it("of a state dict are the caller's", () => {
+    using model = new LeNet5({ seed: 1, device: "cpu" });
+    using silent = LeNet5.fromStateDict(model.stateDict(), { device: "cpu" });
+    expect([silent.normalization, silent.classNames]).toEqual([{ mean: 0.1307, std: 0.3081 }, [..."0123456789"]]);
+    using told = LeNet5.fromStateDict(model.stateDict(), { device: "cpu", normalization, classNames });
+    expect([told.normalization, told.classNames]).toEqual([normalization, classNames]);
+    const pixels = new Uint8Array(784).fill(100);
+    expect(told.predictSync(pixels).probabilities).not.toEqual(silent.predictSync(pixels).probabilities);
+  });
+
   it("are those of the moment of the call", async () => {
     const given = { device: "cpu" as const, normalization: { ...normalization }, classNames: [...classNames] };
     const loading = LeNet5.load(file("lenet5.safetensors"), given);

@@ -1,0 +1,21 @@
+// What the scripts that run the tests promise.
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { expect, test } from "vitest";
+import { packageRoot } from "#package-root";
+
+const script = pathToFileURL(join(packageRoot, "scripts", "vitest.mjs")).href;
+const { vitest, NATIVE_TESTS } = (await import(script)) as {
+  vitest: (name: string, options: { filters: string[] }) => Promise<unknown>;
+  NATIVE_TESTS: string[];
+};
+
+test("a filter that names no tests is an error, beside one that does", async () => {
+  const run = vitest("an absent folder", { filters: ["test/queue.test.ts", "test/absent"] });
+  await expect(run).rejects.toThrow("Expected tests in test/absent");
+});
+
+test("the tests that load the addon are there", () => {
+  expect(NATIVE_TESTS.filter((path) => !existsSync(join(packageRoot, path)))).toEqual([]);
+});
