@@ -13,7 +13,7 @@ const setup = spawnSync(process.execPath, [join(root, "scripts", "setup.mjs")], 
 if (setup.status !== 0) process.exit(setup.status ?? 1);
 
 // Only now are there dependencies and a build to import.
-const { contactSheet, LeNet5, mnist, subsetOf, syntheticDigits } = await import("../dist/esm/index.js");
+const { contactSheet, LeNet5, mnist, subsetOf, syntheticDigits } = await import("../dist/esm/lenet5-libtorch.js");
 const { drawInTerminal } = await import("../dist/esm/cli/terminal-digits.js");
 const { grouped, Output, percent, table } = await import("../dist/esm/cli/output.js");
 const { default: sharp } = await import("sharp");

@@ -467,7 +467,7 @@ describe("saving under fire", () => {
   const save = (path: string, times: number): string[] => [
     "--input-type=module",
     "--eval",
-    `import { LeNet5 } from ${JSON.stringify(join(packageRoot, "dist/esm/index.js"))};
+    `import { LeNet5 } from ${JSON.stringify(join(packageRoot, "dist/esm/lenet5-libtorch.js"))};
      const model = new LeNet5({ seed: 2, device: "cpu" });
      try {
        for (let i = 0; i < ${times}; i++) {

@@ -104,7 +104,7 @@ describe("a place that is no file", () => {
 
   test("a worker_thread that wrote into a pipe closes nobody's files when it ends", async () => {
     const pipe = makeNode(join(temporaryFolder(), "pipe"), "p");
-    const entry = JSON.stringify(pathToFileURL(join(packageRoot, "dist", "esm", "index.js")).href);
+    const entry = JSON.stringify(pathToFileURL(join(packageRoot, "dist", "esm", "lenet5-libtorch.js")).href);
     const worker = `
       const { parentPort } = require("node:worker_threads");
       import(${entry}).then(async ({ idx }) => {

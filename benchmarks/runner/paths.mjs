@@ -24,7 +24,7 @@ export const modelFiles = {
 };
 
 /** The package as a user gets it. */
-export const packageEntry = join(root, "dist", "esm", "index.js");
+export const packageEntry = join(root, "dist", "esm", "lenet5-libtorch.js");
 
 export const resultFile = join(benchmarks, "results", "latest.json");
 export const plots = join(root, "docs", "benchmarks");

@@ -3,6 +3,7 @@
 export function figure(value, unit) {
   if (value === null || value === undefined) return "–";
   if (unit === "s") return `${value.toFixed(1)} s`;
+  if (unit === "ms" || unit === "MB") return `${Number(value.toPrecision(3))} ${unit}`;
   if (value >= 1000) return Math.round(Number(value.toPrecision(3))).toLocaleString("en-US");
   return String(Number(value.toPrecision(3)));
 }

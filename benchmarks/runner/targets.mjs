@@ -49,13 +49,48 @@ function rate(result, what, suite, batch, peers, target, system = OURS) {
   };
 }
 
+/** A figure that must stay below another. */
+function below(what, ours, unit, peer, theirs, spread = null) {
+  const ratio = ours > 0 && theirs > 0 ? theirs / ours : null;
+  return {
+    what,
+    ours: ours ?? null,
+    unit,
+    peer,
+    theirs: theirs ?? null,
+    ratio,
+    spread,
+    target: 1,
+    reached: ratio === null ? null : ratio >= 1,
+  };
+}
+
+function startup(result) {
+  const ours = find(result, "startup", OURS);
+  const peer = find(result, "startup", "onnxruntime-node");
+  const spread = (key) => (ours && peer ? pairedSpread(peer, ours, key) : null);
+  return [
+    below("import, model load, first prediction, beyond Node's start, under 60 ms", ours?.ownMs, "ms", "the limit", 60),
+    below(
+      "from nothing to the first prediction",
+      ours?.totalMs,
+      "ms",
+      "onnxruntime-node",
+      peer?.totalMs,
+      spread("totalMs"),
+    ),
+    below("resident then, under 70 MB", ours?.residentMB, "MB", "the limit", 70),
+    below("resident then", ours?.residentMB, "MB", "onnxruntime-node", peer?.residentMB, spread("residentMB")),
+  ];
+}
+
 /**
  * Every promise as a row: `ratio` of the medians, the `target` it must reach, `reached` (null: not measured). Rows
  * whose suite is not in the result are left out.
  */
 export function compare(result) {
   const has = (suite) => result.results.some((row) => row.suite === suite);
-  const rows = [];
+  const rows = has("startup") ? startup(result) : [];
   if (has("inference")) {
     const batches = [...new Set(result.results.filter((row) => row.suite === "inference").map((row) => row.batch))];
     for (const batch of batches)

@@ -19,7 +19,8 @@ serve({
     setNumThreads(threads);
     model = await LeNet5.load(torchscript, { device: "cpu", engine });
     if (model.engine !== engine) throw new Error(`the engine is ${model.engine}, not ${engine}`);
-    return { versions: { libtorch: libtorchVersion() } };
+    // Asking for libtorch's version opens it.
+    return engine === "libtorch" ? { versions: { libtorch: libtorchVersion() } } : {};
   },
 
   prepare(images, batch) {

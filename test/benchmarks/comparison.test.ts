@@ -47,6 +47,9 @@ test("ratios are those of the medians, against the better of several peers", () 
     ratio: 4.5,
     reached: false,
   });
+  expect(row(found, "from nothing to the first prediction")).toMatchObject({ ratio: 122 / 111, reached: true });
+  expect(row(found, "resident then", "onnxruntime-node")).toMatchObject({ ratio: 1.5, reached: true });
+  expect(found.filter(({ peer }) => peer === "the limit").map(({ reached }) => reached)).toEqual([false, true, true]);
   expect(row(found, "time to 99 %")).toMatchObject({ ratio: 4.5, reached: false });
   expect(row(found, "training alone to 99 %, under 3 s")).toMatchObject({ reached: true });
   expect(row(found, "share of the multiply-add peak, batch 256")).toMatchObject({ ratio: 0.4, reached: true });

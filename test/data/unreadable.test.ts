@@ -84,7 +84,7 @@ test("a process that has no more descriptors: no raw EMFILE", () => {
     (async () => {
       for (const [name, call] of Object.entries(calls)) await call().catch((error) => console.log(name, error.code, error.message));
     })();`;
-  const index = join(packageRoot, "dist", "cjs", "index.js");
+  const index = join(packageRoot, "dist", "cjs", "lenet5-libtorch.js");
   const run = spawnSync("/bin/sh", ["-c", 'ulimit -n 64; exec "$0" "$@"', process.execPath, "--eval", script, index], {
     encoding: "utf8",
   });

@@ -9,7 +9,7 @@ import { buffer as collect } from "node:stream/consumers";
 import { Random } from "../../dist/esm/data/random.js";
 import { readOnnx } from "../../dist/esm/export/onnx.js";
 import { checkZip, readZipEntry } from "../../dist/esm/formats/zip-check.js";
-import { LeNet5, ScriptModule } from "../../dist/esm/index.js";
+import { LeNet5, ScriptModule } from "../../dist/esm/lenet5-libtorch.js";
 import { mutate } from "../mutate.mjs";
 
 const [kind, file, seed, first, last] = process.argv.slice(2);

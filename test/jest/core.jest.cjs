@@ -17,7 +17,7 @@ const {
   splitDataset,
   syntheticDigits,
   TensorHandle,
-} = require("../../dist/cjs/index.js");
+} = require("../../dist/cjs/lenet5-libtorch.js");
 
 const mlp = join(__dirname, "..", "fixtures", "script-modules", "mlp.pt");
 /** @type {string} */

@@ -161,7 +161,7 @@ describe("a training that is neither iterated nor awaited", () => {
     "--expose-gc",
     "--input-type=module",
     "--eval",
-    `import { LeNet5 } from ${JSON.stringify(`${packageRoot}/dist/esm/index.js`)};
+    `import { LeNet5 } from ${JSON.stringify(`${packageRoot}/dist/esm/lenet5-libtorch.js`)};
      const model = new LeNet5({ seed: 1, device: "cpu" });
      const data = { images: new Uint8Array(784 * 64), labels: new Int32Array(64) };
      ${statements}`,

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { LeNet5 } from "../../lib/index.js";
 import { describeWithMnist } from "../mnist.js";
 
-const entry = pathToFileURL(join(import.meta.dirname, "..", "..", "dist", "esm", "index.js")).href;
+const entry = pathToFileURL(join(import.meta.dirname, "..", "..", "dist", "esm", "lenet5-libtorch.js")).href;
 const folder = mkdtempSync(join(tmpdir(), "lenet5-memory-"));
 const model = join(folder, "model.pt");
 beforeAll(async () => {

@@ -10,7 +10,7 @@ import { packageRoot } from "#package-root";
 import { findBuilt } from "../../lib/native/built-files.js";
 import { temporaryFolder } from "../cli/lenet5.js";
 
-const entry = pathToFileURL(join(packageRoot, "dist", "esm", "index.js")).href;
+const entry = pathToFileURL(join(packageRoot, "dist", "esm", "lenet5-libtorch.js")).href;
 
 /** Runs a module's source with the package's exports as `api`, and gives what it passes to `tell`. */
 async function run(source: string, env: NodeJS.ProcessEnv = {}): Promise<unknown[]> {

@@ -202,7 +202,7 @@ describe("warmUp", () => {
 });
 
 describe("worker_threads", () => {
-  const entry = JSON.stringify(join(packageRoot, "dist", "cjs", "index.js"));
+  const entry = JSON.stringify(join(packageRoot, "dist", "cjs", "lenet5-libtorch.js"));
   const worker = (body: string): Worker =>
     new Worker(
       `const { parentPort } = require("node:worker_threads");
