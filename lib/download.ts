@@ -8,10 +8,10 @@
 import { createHash } from "node:crypto";
 import { type FileHandle, mkdir, open, rename, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
-import { onAbort, throwIfAborted } from "./abort.js";
+import { throwIfAborted } from "./abort.js";
 import { isLeNet5Error, LeNet5Error } from "./errors.js";
 import { writeFailure } from "./files.js";
-import { isNativeError } from "./is.js";
+import { reasonOf, type TransferLimits, TransferWatch } from "./transfer-watch.js";
 
 /** State of a download. */
 export interface DownloadProgress {
@@ -26,7 +26,7 @@ export interface DownloadProgress {
 }
 
 /** What {@link downloadFile} is told. */
-export interface DownloadRequest {
+export interface DownloadRequest extends TransferLimits {
   /** Addresses of the same file, tried in order. */
   urls: readonly string[];
   /** Where the file goes. */
@@ -37,18 +37,11 @@ export interface DownloadRequest {
   maxBytes: number;
   /** Throws when the received file is not the right one; LENET5_FILE_READ_FAILED where it cannot be read ends the call. */
   verify: (path: string) => Promise<void>;
-  /** Milliseconds until the server must have answered. */
-  connectTimeout: number;
-  /** Milliseconds within which at least 1 KiB must arrive. */
-  stallTimeout: number;
   onProgress?: ((progress: DownloadProgress) => void) | undefined;
-  signal?: AbortSignal | undefined;
 }
 
 /** Attempts at one address, as long as each of them brings bytes. */
 const MAX_ATTEMPTS = 5;
-/** Fewer bytes than this within the stall time-out count as none. */
-const LEAST_BYTES = 1024;
 
 /**
  * Fetches a file, resuming what an earlier call left behind.
@@ -136,7 +129,7 @@ async function onDisk<T>(path: string, work: Promise<T>): Promise<T> {
 }
 
 async function receive(url: string, part: string, offset: number, request: DownloadRequest): Promise<void> {
-  const watch = new Watch(request);
+  const watch = new TransferWatch(request);
   let file: FileHandle | undefined;
   try {
     const response = await fetch(url, {
@@ -200,62 +193,10 @@ async function tooMuch(part: string, maxBytes: number): Promise<Refusal> {
   return new Refusal(`more than the ${maxBytes} bytes that the file can have`);
 }
 
-/** Ends a request that does not answer or stalls, and remembers why. */
-class Watch {
-  readonly #controller = new AbortController();
-  readonly #request: DownloadRequest;
-  readonly #forget: () => void;
-  #timer: NodeJS.Timeout;
-  #bytes = 0;
-  reason: Error | undefined;
-
-  constructor(request: DownloadRequest) {
-    this.#request = request;
-    this.#timer = setTimeout(() => this.#end(`no answer within ${request.connectTimeout} ms`), request.connectTimeout);
-    this.#forget = onAbort(request.signal, () => this.#controller.abort());
-  }
-
-  get signal(): AbortSignal {
-    return this.#controller.signal;
-  }
-
-  /** The head of the answer is here: from now on bytes must flow. */
-  answered(): void {
-    clearTimeout(this.#timer);
-    const { stallTimeout } = this.#request;
-    this.#timer = setInterval(() => {
-      if (this.#bytes < LEAST_BYTES) this.#end(`fewer than ${LEAST_BYTES} bytes within ${stallTimeout} ms`);
-      this.#bytes = 0;
-    }, stallTimeout);
-  }
-
-  progress(bytes: number): void {
-    this.#bytes += bytes;
-  }
-
-  stop(): void {
-    clearTimeout(this.#timer);
-    this.#forget();
-    this.#controller.abort();
-  }
-
-  #end(reason: string): void {
-    this.reason = new Error(reason);
-    this.#controller.abort();
-  }
-}
-
 async function sizeOf(path: string): Promise<number> {
   try {
     return (await stat(path)).size;
   } catch {
     return 0;
   }
-}
-
-/** An error in a few words; fetch hides the telling one in `cause`. */
-function reasonOf(error: unknown): string {
-  const { message, cause } = error as Error;
-  const inner = isNativeError(cause) ? cause.message || (cause as { code?: string }).code : undefined;
-  return inner ? `${message} (${inner})` : message;
 }

@@ -31,7 +31,8 @@ import { endOf } from "./child-process.js";
 import { describeLibtorch, faultOf, type Libtorch, missingDependencies } from "./describe.js";
 import { installFolder, PINNED_LIBTORCH_VERSION } from "./find.js";
 import { unpackLibtorch, unpackNvidia } from "./unpack.js";
-import { fetchWheels } from "./wheels.js";
+import { pinnedWheel, unpackParts } from "./wheel-parts.js";
+import { configuredIndex, fetchWheels } from "./wheels.js";
 
 /** Free bytes that an installation needs: the wheel, what comes out of it, and some air. */
 const NEEDED_BYTES = 1.5e9;
@@ -169,6 +170,15 @@ async function installInto(
   }
 }
 
+/** What {@link complete} is told. */
+interface CompleteOptions extends InstallOptions {
+  log: (line: string) => void;
+  /** Folder in which wheels of other packages may lie. */
+  beside?: string;
+  /** The package index that delivered. */
+  index?: string | undefined;
+}
+
 /** Fills a folder with a libtorch; returns what it came from. */
 async function fill(
   made: string,
@@ -192,6 +202,11 @@ async function fill(
     const file = basename(new URL(from).pathname);
     const target = join(wheels, file);
     log(`Fetching ${from}`);
+    const parts = cuda ? undefined : await unpackParts({ url: from, file }, made, wheels, { log, signal });
+    if (parts !== undefined) {
+      await complete(parts, made, wheels, options);
+      return from;
+    }
     await downloadFile({
       urls: [from],
       target,
@@ -208,6 +223,13 @@ async function fill(
     await unpackAll(target, made, wheels, options);
     return from;
   }
+  const index = cuda ? undefined : configuredIndex();
+  const pinned = index === undefined ? undefined : await pinnedWheel(index, { log, signal });
+  const parts = pinned && (await unpackParts(pinned, made, wheels, { log, signal }));
+  if (pinned !== undefined && parts !== undefined) {
+    await complete(parts, made, wheels, { ...options, index });
+    return pinned.file;
+  }
   const requirement = `torch==${PINNED_LIBTORCH_VERSION}`;
   const [wheel] = await fetchWheels([requirement], wheels, { cpuIndex: !cuda, log, signal });
   if (!wheel) throw installFailed(`no wheel of ${requirement} came`);
@@ -219,10 +241,24 @@ async function unpackAll(
   archive: string,
   made: string,
   wheels: string,
-  { cuda, log, signal }: InstallOptions & { log: (line: string) => void },
+  options: InstallOptions & { log: (line: string) => void },
 ): Promise<void> {
+  const { cuda, log, signal } = options;
   log(`Unpacking ${basename(archive)}`);
   const metadata = await unpackLibtorch(archive, made, { cuda, signal });
+  await complete(metadata, made, wheels, { ...options, beside: dirname(archive) });
+}
+
+/**
+ * Adds what an unpacked libtorch needs of other packages.
+ * @param metadata - the wheel's METADATA, which names them
+ */
+async function complete(
+  metadata: string,
+  made: string,
+  wheels: string,
+  { cuda, beside = wheels, index, log, signal }: CompleteOptions,
+): Promise<void> {
   const libtorch = describeLibtorch(made);
   if (!libtorch) return;
   if (cuda) {
@@ -244,11 +280,11 @@ async function unpackAll(
     const wanted = missing.filter((file) => file.startsWith(library));
     if (wanted.length === 0) continue;
     // Their wheels lie where those of torch do, or beside the wheel that was named.
-    const beside = (await readdir(dirname(archive))).filter((file) => file.startsWith(`${name.replaceAll("-", "_")}`));
-    const found = beside.filter((file) => file.endsWith(".whl")).map((file) => join(dirname(archive), file));
+    const there = (await readdir(beside)).filter((file) => file.startsWith(`${name.replaceAll("-", "_")}`));
+    const found = there.filter((file) => file.endsWith(".whl")).map((file) => join(beside, file));
     const folder = join(wheels, name);
     const fetched =
-      found.length > 0 ? found : await fetchWheels([`${name}${suffix}==${version}.*`], folder, { log, signal });
+      found.length > 0 ? found : await fetchWheels([`${name}${suffix}==${version}.*`], folder, { index, log, signal });
     for (const wheel of fetched) await unpackNvidia(wheel, made, (file) => wanted.includes(file), signal);
   }
 }

@@ -25,6 +25,8 @@ const UNNEEDED_LIBRARY = /^(lib)?(torch_python|shm)|_windows|\.a$|\.pyd$/;
 const LARGEST_ENTRY = 4 * 2 ** 30;
 /** What is read into memory, METADATA and RECORD, may be this large; torch's RECORD has 1.5 MB. */
 const LARGEST_TEXT = 64 * 2 ** 20;
+/** Entries that are unpacked at once. */
+const AT_ONCE = 8;
 const METADATA = /^torch-[^/]+\.dist-info\/METADATA$/;
 const RECORD = /^[^/]+\.dist-info\/RECORD$/;
 
@@ -32,6 +34,8 @@ const RECORD = /^[^/]+\.dist-info\/RECORD$/;
 export interface UnpackOptions {
   /** Keeps the CUDA libraries too. */
   cuda?: boolean | undefined;
+  /** The SHA-256 that a wheel's RECORD must have. */
+  record?: string | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -54,6 +58,11 @@ function libtorchPlacement(cuda: boolean): Placement {
   };
 }
 
+/** Whether an entry of an archive is unpacked, or read, for a libtorch without CUDA. */
+export function isNeeded(name: string): boolean {
+  return METADATA.test(name) || RECORD.test(name) || libtorchPlacement(false)(name) !== undefined;
+}
+
 /** The place of an entry of one of NVIDIA's wheels: its libraries, in one folder with those of libtorch. */
 const nvidiaPlacement: Placement = (name) =>
   /^nvidia\/.*\/lib[^/]+\.so[.0-9]*$/.test(name) ? join("lib", basename(name)) : undefined;
@@ -65,7 +74,7 @@ const nvidiaPlacement: Placement = (name) =>
  * @throws LeNet5Error `LENET5_LIBTORCH_INSTALL_FAILED`, `LENET5_ABORTED`
  */
 export async function unpackLibtorch(archive: string, target: string, options: UnpackOptions): Promise<string> {
-  const { metadata, count } = await unpack(archive, target, libtorchPlacement(options.cuda === true), options.signal);
+  const { metadata, count } = await unpack(archive, target, libtorchPlacement(options.cuda === true), options);
   if (count === 0) throw failed(archive, "it holds no libtorch (torch/… or libtorch/…)");
   return metadata;
 }
@@ -77,10 +86,10 @@ export async function unpackNvidia(
   wanted: (name: string) => boolean,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  await unpack(archive, target, (name) => (wanted(basename(name)) ? nvidiaPlacement(name) : undefined), signal);
+  await unpack(archive, target, (name) => (wanted(basename(name)) ? nvidiaPlacement(name) : undefined), { signal });
 }
 
-async function unpack(archive: string, target: string, place: Placement, signal: AbortSignal | undefined) {
+async function unpack(archive: string, target: string, place: Placement, { record: known, signal }: UnpackOptions) {
   let metadata = "";
   let count = 0;
   // yauzl refuses names that lead out of the target: absolute ones, "..", backslashes.
@@ -91,26 +100,42 @@ async function unpack(archive: string, target: string, place: Placement, signal:
     // The list of entries stands at the end of the archive: nothing is unpacked to have it.
     const entries: Entry[] = [];
     for await (const entry of zip.eachEntry() as AsyncIterable<Entry>) entries.push(entry);
-    const record = await recordOf(zip, archive, entries);
-    for (const entry of entries) {
+    const record = await recordOf(zip, archive, entries, known);
+    const folders = new Set<string>();
+    const take = async (entry: Entry): Promise<void> => {
       throwIfAborted(signal);
       const name = entry.fileName;
-      if (name.endsWith("/")) continue;
+      if (name.endsWith("/")) return;
       if (METADATA.test(name)) {
         metadata = await readText(zip, archive, entry, record);
-        continue;
+        return;
       }
       const placed = place(name);
-      if (!placed) continue;
+      if (!placed) return;
       if (entry.uncompressedSize > LARGEST_ENTRY) throw failed(archive, `${name} is too large`);
       const path = join(target, placed);
-      await mkdir(dirname(path), { recursive: true });
+      const folder = dirname(path);
+      if (!folders.has(folder)) await mkdir(folder, { recursive: true });
+      folders.add(folder);
       const mode = placed.startsWith("lib") ? 0o755 : 0o644;
       await proven(archive, entry, record, signal, async (check) => {
         await pipeline(await zip.openReadStreamPromise(entry), check, createWriteStream(path, { mode, flags: "wx" }));
       });
       count++;
-    }
+    };
+    // Thousands of small files, each of which waits for the disk several times: some of them wait together.
+    const queue = entries.values();
+    let failure: { cause: unknown } | undefined;
+    const worker = async (): Promise<void> => {
+      for (const entry of queue) {
+        if (failure) return;
+        await take(entry).catch((cause) => {
+          failure ??= { cause };
+        });
+      }
+    };
+    await Promise.all(Array.from({ length: AT_ONCE }, worker));
+    if (failure) throw (failure as { cause: unknown }).cause;
   } catch (cause) {
     throwIfAborted(signal);
     if (isLeNet5Error(cause)) throw cause;
@@ -126,13 +151,18 @@ async function recordOf(
   zip: ZipFile,
   archive: string,
   entries: readonly Entry[],
+  known: string | undefined,
 ): Promise<Map<string, RecordedFile> | undefined> {
   const records = entries.filter(({ fileName }) => RECORD.test(fileName));
   const isWheel = archive.endsWith(".whl") || entries.some(({ fileName }) => /^[^/]+\.dist-info\//.test(fileName));
-  if (!isWheel) return undefined;
+  if (!isWheel && known === undefined) return undefined;
   const [record] = records;
   if (record === undefined || records.length > 1) throw failed(archive, `the wheel has ${records.length} RECORDs`);
-  return parseRecord(await readText(zip, archive, record, undefined));
+  const contents = await readText(zip, archive, record, undefined);
+  if (known !== undefined && createHash("sha256").update(contents).digest("hex") !== known) {
+    throw failed(archive, "its RECORD is not the one of this wheel that is known");
+  }
+  return parseRecord(contents);
 }
 
 async function readText(
