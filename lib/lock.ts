@@ -4,9 +4,12 @@
 // took the lock for a dead one's), and the library that keeps it would throw that from a timer, which ends the process.
 // Resolution: the work is told through its signal, ends, and its caller gets an error with a code.
 import { stat } from "node:fs/promises";
-import lockfile from "proper-lockfile";
+import type Lockfile from "proper-lockfile";
 import { abortError, delay, onAbort, throwIfAborted } from "./abort.js";
 import { expectedButGot, LeNet5Error } from "./errors.js";
+import { lazily } from "./lazily.js";
+
+const lockfile = lazily<typeof Lockfile>("proper-lockfile");
 
 /** A lock that nobody has refreshed for this long belongs to a process that died. */
 const STALE = 15_000;
@@ -68,7 +71,13 @@ async function acquire(
   for (let told = false; ; told = true) {
     if (signal?.aborted) throw abortError(signal);
     try {
-      return await lockfile.lock(target, { realpath: false, stale: STALE, update: REFRESH, retries: 0, onCompromised });
+      return await lockfile().lock(target, {
+        realpath: false,
+        stale: STALE,
+        update: REFRESH,
+        retries: 0,
+        onCompromised,
+      });
     } catch (error) {
       if ((error as { code?: string }).code !== "ELOCKED") {
         const message = `Expected a place for a lock for ${target} but received ${(error as Error).message}`;

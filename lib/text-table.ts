@@ -1,5 +1,8 @@
 // Rows of text in columns: the one table of the command line and of `formatInspection`.
-import Table from "cli-table3";
+import type CliTable from "cli-table3";
+import { lazily } from "./lazily.js";
+
+const cliTable = lazily<typeof CliTable>("cli-table3");
 
 /** How {@link textTable} draws. */
 export interface TextTableOptions {
@@ -24,6 +27,7 @@ const NO_BORDER = Object.fromEntries(
 export function textTable(rows: readonly (readonly string[])[], options: TextTableOptions = {}): string {
   const { head = [], align = "right", border = true, colours = false } = options;
   const columns = Math.max(head.length, 0, ...rows.slice(0, 1).map((row) => row.length));
+  const Table = cliTable();
   const built = new Table({
     ...(head.length === 0 ? {} : { head: [...head] }),
     colAligns: Array.from({ length: columns }, (_, i) => (i === 0 ? "left" : align)),

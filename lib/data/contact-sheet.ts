@@ -2,12 +2,13 @@
 //
 // Problem: a machine in a data centre has no fonts, and text in an SVG would then be blank. Resolution: captions are
 // drawn with a single-stroke alphabet of our own, in capitals.
-import sharp from "sharp";
+
 import { abortable, throwIfAborted } from "../abort.js";
 import { expected } from "../errors.js";
 import { own } from "../is.js";
 import { optionalSignal, readOptions, wholeNumber } from "../options.js";
 import { checkDataset, type Dataset, PIXELS, SIDE } from "./dataset.js";
+import { sharp } from "./sharp.js";
 
 /** Options of {@link contactSheet}. */
 export interface ContactSheetOptions {
@@ -133,7 +134,7 @@ export async function contactSheet(dataset: Dataset, options: ContactSheetOption
   const overlay = Buffer.from(
     `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}">${marks}</svg>`,
   );
-  const drawn = sharp(pixels, { raw: { width, height, channels: 1 } })
+  const drawn = sharp()(pixels, { raw: { width, height, channels: 1 } })
     .toColourspace("srgb")
     .composite([{ input: overlay }])
     .png()

@@ -1,13 +1,13 @@
 // A folder of images with one sub-folder a class, as torchvision's ImageFolder reads it.
 import { readdir, stat } from "node:fs/promises";
 import { extname, join, resolve } from "node:path";
-import sharp from "sharp";
 import { throwIfAborted } from "../abort.js";
 import { expected, expectedButGot, type LeNet5Error } from "../errors.js";
 import { readFailure } from "../files.js";
 import { finiteNumber, oneOf, optionalFunction, optionalSignal, readOptions, wholeNumber } from "../options.js";
 import { type Dataset, type DatasetPair, PIXELS, SIDE, splitDataset } from "./dataset.js";
 import { decodeDigits } from "./image.js";
+import { sharp } from "./sharp.js";
 
 /** Options of {@link load}. */
 export interface ImageFolderOptions {
@@ -191,7 +191,7 @@ async function isFolder(path: string): Promise<boolean> {
 
 /** Endings of the names of all formats that this build of sharp decodes. */
 function imageSuffixes(): Set<string> {
-  return new Set(Object.values(sharp.format).flatMap(({ input }) => (input.buffer ? (input.fileSuffix ?? []) : [])));
+  return new Set(Object.values(sharp().format).flatMap(({ input }) => (input.buffer ? (input.fileSuffix ?? []) : [])));
 }
 
 /** By UTF-16 code units: the same order in every locale. */

@@ -5,7 +5,6 @@
 // An image that is 28×28 already counts as made that way and keeps its pixels; only its polarity is mended.
 
 import { availableParallelism } from "node:os";
-import sharp from "sharp";
 import { throwIfAborted } from "../abort.js";
 import { type BlobLike, bytesOf } from "../byte-source.js";
 import { expected, expectedButGot, isLeNet5Error, LeNet5Error } from "../errors.js";
@@ -14,6 +13,7 @@ import { readBytes, withRegularFile } from "../regular-file.js";
 import { PIXELS, SIDE } from "./dataset.js";
 import { type ImageSource, MAX_IMAGE_PIXELS, type TakenImage, takeImage } from "./image-source.js";
 import { BOX, placeByMass } from "./mass-centring.js";
+import { sharp } from "./sharp.js";
 
 /** Most bytes an image file may have: 256 MiB. */
 const MAX_FILE_BYTES = 2 ** 28;
@@ -132,7 +132,7 @@ async function decodeGrey(image: Exclude<TakenImage, { kind: "pixels" }>): Promi
   const raw =
     image.kind === "colours" ? { raw: { width: image.width, height: image.height, channels: 4 as const } } : {};
   try {
-    const { data, info } = await sharp(contents, { limitInputPixels: MAX_IMAGE_PIXELS, failOn: "error", ...raw })
+    const { data, info } = await sharp()(contents, { limitInputPixels: MAX_IMAGE_PIXELS, failOn: "error", ...raw })
       .autoOrient()
       .resize({ width: WORKING_SIDE, height: WORKING_SIDE, fit: "inside", withoutEnlargement: true })
       .toColourspace("srgb")
@@ -224,7 +224,7 @@ async function fitIntoField(grey: Grey): Promise<Uint8Array> {
   const scale = BOX / Math.max(cropWidth, cropHeight);
   const boxWidth = Math.max(1, Math.round(cropWidth * scale));
   const boxHeight = Math.max(1, Math.round(cropHeight * scale));
-  const box = await sharp(ink, { raw: { width, height, channels: 1 } })
+  const box = await sharp()(ink, { raw: { width, height, channels: 1 } })
     .extract({ left, top, width: cropWidth, height: cropHeight })
     .resize({ width: boxWidth, height: boxHeight, fit: "fill", kernel: "cubic" })
     .toColourspace("b-w")

@@ -8,13 +8,14 @@
 //
 // Every digit draws its random numbers from a stream of its own, numbered by its position. So the same seed gives the
 // same pixels whatever the number of digits or the order of work.
-import sharp from "sharp";
+
 import { throwIfAborted } from "../abort.js";
 import { optionalFunction, optionalSignal, readOptions, wholeNumber } from "../options.js";
 import { type Dataset, type DatasetPair, DIGIT_NAMES, PIXELS, SIDE } from "./dataset.js";
 import { DIGIT_STROKES, type DigitVariant } from "./digit-strokes.js";
 import { BOX, placeByMass } from "./mass-centring.js";
 import { Random } from "./random.js";
+import { sharp } from "./sharp.js";
 
 /** Options of {@link generate}. */
 export interface SyntheticDigitsOptions {
@@ -143,7 +144,7 @@ async function drawSheet(images: Uint8Array, first: number, last: number, seed: 
     `<svg xmlns="http://www.w3.org/2000/svg" width="${side}" height="${side}">` +
     `<g fill="none" stroke="#fff" stroke-linejoin="round">${paths.join("")}</g></svg>`;
   // The ground is transparent: how much of a pixel the pen covers is its opacity, whatever the colour space.
-  const sheet = await sharp(Buffer.from(svg)).extractChannel("alpha").raw().toBuffer();
+  const sheet = await sharp()(Buffer.from(svg)).extractChannel("alpha").raw().toBuffer();
   const box = new Uint8Array(BOX * BOX);
   for (let index = first; index < last; index++) {
     const cell = index - first;

@@ -4,12 +4,15 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { buffer as collect } from "node:stream/consumers";
-import { ZipFile } from "yazl";
+import type Yazl from "yazl";
 import { packageRoot } from "#package-root";
 import { bytesOf } from "../byte-source.js";
 import { expected, expectedButGot } from "../errors.js";
 import { checkZip, readZipEntry } from "../formats/zip-check.js";
+import { lazily } from "../lazily.js";
 import { deliver, type ExportableModel, type ExportOptions, exportRequest } from "./exportable-model.js";
+
+const yazl = lazily<typeof Yazl>("yazl");
 
 /** Options of {@link exportModelArchive}. */
 export interface ModelArchiveOptions extends ExportOptions {
@@ -69,7 +72,7 @@ function manifest(modelName: string, modelVersion: string): object {
 
 /** TorchServe unpacks with a streaming reader, which needs sizes ahead of contents: whole buffers give it those. */
 function zipOf(contents: ReadonlyMap<string, Buffer>): Promise<Buffer> {
-  const zip = new ZipFile();
+  const zip = new (yazl().ZipFile)();
   for (const [name, bytes] of contents) zip.addBuffer(bytes, name, { compress: name !== SERIALIZED });
   zip.end();
   return collect(zip.outputStream);

@@ -1,6 +1,9 @@
 // The part of ONNX's protobuf schema that our graphs use, for protobufjs's reflection: no file to be found at run time.
 // Field numbers and enum values are those of onnx.proto (IR version 8), https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
-import protobuf from "protobufjs/light.js";
+import type Protobuf from "protobufjs";
+import { lazily } from "../lazily.js";
+
+const protobuf = lazily<typeof Protobuf>("protobufjs/light.js");
 
 /** TensorProto.DataType. */
 export const ELEMENT_TYPE = { float: 1, int64: 7 } as const;
@@ -57,7 +60,7 @@ type FieldRule = "repeated" | undefined;
 const field = (id: number, type: string, rule?: FieldRule): { id: number; type: string; rule?: string } =>
   rule === undefined ? { id, type } : { id, type, rule };
 
-const root = protobuf.Root.fromJSON({
+const SCHEMA = {
   nested: {
     ModelProto: {
       fields: {
@@ -121,16 +124,23 @@ const root = protobuf.Root.fromJSON({
       },
     },
   },
-});
-const ModelProto = root.lookupType("ModelProto");
+};
+
+let model: Protobuf.Type | undefined;
+function modelProto(): Protobuf.Type {
+  model ??= protobuf().Root.fromJSON(SCHEMA).lookupType("ModelProto");
+  return model;
+}
 
 /** The model as protobuf bytes. */
 export function encodeOnnx(model: OnnxModel): Uint8Array {
-  return ModelProto.encode(ModelProto.fromObject(model)).finish();
+  const type = modelProto();
+  return type.encode(type.fromObject(model)).finish();
 }
 
 /** Protobuf bytes as a model; throws protobufjs's errors for bytes that are none. Fields that we never write are left out. */
 export function decodeOnnx(bytes: Uint8Array): OnnxModel {
   // `arrays`: an absent repeated field is an empty one; `longs`: our 64-bit numbers are all small.
-  return ModelProto.toObject(ModelProto.decode(bytes), { arrays: true, longs: Number }) as OnnxModel;
+  const type = modelProto();
+  return type.toObject(type.decode(bytes), { arrays: true, longs: Number }) as OnnxModel;
 }

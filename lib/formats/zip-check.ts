@@ -9,8 +9,12 @@
 // deflated ones are inflated through zlib's thread pool, a chunk at a time and never past their declared size.
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { crc32, createInflateRaw } from "node:zlib";
-import { type Entry, fromBufferPromise, validateFileName, type ZipFile } from "yauzl";
+import type Yauzl from "yauzl";
+import type { Entry, ZipFile } from "yauzl";
 import { expectedButGot, type LeNet5Error } from "../errors.js";
+import { lazily } from "../lazily.js";
+
+const yauzl = lazily<typeof Yauzl>("yauzl");
 
 /** Limits of {@link checkZip}. */
 export interface ZipLimits {
@@ -52,9 +56,11 @@ export async function checkZip(bytes: Uint8Array, limits: ZipLimits): Promise<Zi
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const corrupt = (received: string): LeNet5Error =>
     expectedButGot("MODEL_CORRUPT", limits.what, limits.where, received);
-  const zip = await fromBufferPromise(buffer, { decodeStrings: false, lazyEntries: true }).catch((error: Error) => {
-    throw corrupt(`a damaged or truncated zip file (${error.message})`);
-  });
+  const zip = await yauzl()
+    .fromBufferPromise(buffer, { decodeStrings: false, lazyEntries: true })
+    .catch((error: Error) => {
+      throw corrupt(`a damaged or truncated zip file (${error.message})`);
+    });
   const directory = endOfDirectory(buffer, corrupt);
   const names = new Set<string>();
   const found: { entry: Entry; proven: ZipEntry }[] = [];
@@ -123,7 +129,7 @@ function entryName(entry: Entry, corrupt: (received: string) => LeNet5Error): st
   if (raw.length === 0 || raw.includes(0) || !Buffer.from(name, "utf8").equals(raw)) {
     throw corrupt("a zip file with an entry name that is empty or not UTF-8");
   }
-  if (validateFileName(name) !== null) throw corrupt(`a zip file with the unsafe entry name ${quote(name)}`);
+  if (yauzl().validateFileName(name) !== null) throw corrupt(`a zip file with the unsafe entry name ${quote(name)}`);
   return name;
 }
 

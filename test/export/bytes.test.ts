@@ -18,8 +18,8 @@ describe.each(EXPORTERS)("%s", (name, exporter) => {
     expect(await exporter(fixtureModel(), path)).toBe(undefined);
     const file = await readFile(path);
     for (const bytes of [await exporter(fixtureModel()), await exporter(fixtureModel(), {})]) {
-      // An archive holds the time of its making.
-      if (name === "exportModelArchive") expect(bytes.length).toBe(file.length);
+      // An archive holds the time of its making, compressed.
+      if (name === "exportModelArchive") expect(Math.abs(bytes.length - file.length)).toBeLessThan(16);
       else expect(file.equals(bytes)).toBe(true);
     }
   });
