@@ -11,7 +11,9 @@ endif()
 
 add_library(lenet5_node_api INTERFACE)
 target_include_directories(lenet5_node_api SYSTEM INTERFACE ${CMAKE_JS_INC})
-target_compile_definitions(lenet5_node_api INTERFACE NAPI_VERSION=9 NODE_ADDON_API_CPP_EXCEPTIONS_ALL)
+# The last: an error of a call that ends because its worker thread is terminated reaches nobody, and must not end the process.
+target_compile_definitions(lenet5_node_api INTERFACE NAPI_VERSION=9 NODE_ADDON_API_CPP_EXCEPTIONS_ALL
+                           NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS)
 target_link_libraries(lenet5_node_api INTERFACE ${CMAKE_JS_LIB})
 
 if(MSVC AND CMAKE_JS_NODELIB_DEF AND CMAKE_JS_NODELIB_TARGET)

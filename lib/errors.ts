@@ -33,7 +33,7 @@ export const ERRORS = {
   EXPORT_UNVERIFIED: { status: 500, meaning: "a written model did not give the same answers when read back" },
   DEVICE_UNAVAILABLE: { status: 503, meaning: "the device asked for is not there" },
   ENGINE_UNAVAILABLE: { status: 400, meaning: "the engine asked for cannot run this model on this device" },
-  MODEL_BUSY: { status: 409, meaning: "the model is being trained or changed by another call" },
+  MODEL_BUSY: { status: 409, meaning: "the model is being trained, changed or run by another call" },
   QUEUE_FULL: { status: 503, meaning: "too many calls wait already" },
   ABORTED: { status: 499, meaning: "the caller aborted the call" },
   DISPOSED: { status: 410, meaning: "the object was disposed of" },

@@ -73,6 +73,7 @@ export { TensorHandle } from "./script-module/tensor-handle.js";
 export { type FloatValue, float, type ScriptInput, type ScriptValue } from "./script-module/values.js";
 export {
   type RunOptions,
+  type RunSyncOptions,
   ScriptModule,
   type ScriptModuleOptions,
   type TensorsOptions,

@@ -1,6 +1,6 @@
 // A bounded queue of asynchronous work: a few run at once, the rest wait in order, and what waits can be taken back.
 import { abortError, onAbort, throwIfAborted } from "./abort.js";
-import { LeNet5Error } from "./errors.js";
+import { expectedButGot, LeNet5Error } from "./errors.js";
 
 /** Limits of a {@link BoundedQueue}. */
 export interface BoundedQueueOptions {
@@ -73,6 +73,24 @@ export class BoundedQueue {
     }
     try {
       return await task();
+    } finally {
+      this.#running--;
+      this.#next();
+    }
+  }
+
+  /**
+   * Runs `task` here and now, in a place of its own.
+   * @throws LENET5_MODEL_BUSY where none is free, or the error that the queue was closed with
+   */
+  runSync<T>(task: () => T): T {
+    if (this.#closed) throw this.#closed;
+    if (this.#running >= this.#options.concurrency) {
+      throw expectedButGot("MODEL_BUSY", "a module at rest", "a synchronous call", "one that is running");
+    }
+    this.#running++;
+    try {
+      return task();
     } finally {
       this.#running--;
       this.#next();

@@ -48,6 +48,9 @@ export interface RunOptions {
   integers?: "number" | "bigint";
 }
 
+/** Options of {@link ScriptModule.runSync}; as {@link RunOptions}, without `signal`: nothing can abort what blocks. */
+export type RunSyncOptions = Omit<RunOptions, "signal">;
+
 /** Options of {@link ScriptModule.parameters} and {@link ScriptModule.buffers}. */
 export interface TensorsOptions {
   /** As handles of the module's own tensors instead of copies. @defaultValue false */
@@ -67,14 +70,15 @@ export interface WarmUpOptions {
 }
 
 const LOAD_OPTIONS = ["device", "maxQueue", "concurrency", "operators", "signal"] as const;
-const RUN_OPTIONS = ["keywords", "signal", "keep", "integers"] as const;
+const RUN_SYNC_OPTIONS = ["keywords", "keep", "integers"] as const;
+const RUN_OPTIONS = [...RUN_SYNC_OPTIONS, "signal"] as const;
 
 /**
  * A TorchScript module that PyTorch saved (`torch.jit.save`). **A TorchScript file is code**: loading and calling one
  * from a stranger runs a stranger's code, with the rights of this process.
  *
- * Calls run off the event loop, in order of arrival; inputs are copied when a call is made, so their arrays may change
- * at once. The module is in evaluation mode and computes no gradients.
+ * Calls run off the event loop, in order of arrival, or here and now ({@link ScriptModule.runSync}); inputs are copied
+ * when a call is made, so their arrays may change at once. The module is in evaluation mode and computes no gradients.
  */
 export class ScriptModule {
   readonly #native: NativeScriptModule;
@@ -128,6 +132,11 @@ export class ScriptModule {
     return this.run("forward", inputs);
   }
 
+  /** The synchronous twin of {@link forward}; see {@link runSync}. */
+  forwardSync(...inputs: ScriptInput[]): ScriptValue {
+    return this.runSync("forward", inputs);
+  }
+
   /** Calls any method; see {@link run} for errors. */
   call(method: string, ...args: ScriptInput[]): Promise<ScriptValue> {
     return this.run(method, args);
@@ -149,15 +158,34 @@ export class ScriptModule {
   run(method: string, args?: readonly ScriptInput[], options?: RunOptions): Promise<ScriptValue>;
   async run(method: string, args: readonly ScriptInput[] = [], options: RunOptions = {}): Promise<unknown> {
     this.#checkCall(method, args);
-    const { signal, keywords = {}, keep = false, integers = "number" } = readOptions(options, RUN_OPTIONS, "run");
+    const { signal, ...rest } = readOptions(options, RUN_OPTIONS, "run");
     optionalSignal(signal);
-    trueOrFalse(keep, "keep");
-    if (!isObject(keywords)) throw expected("INVALID_OPTION", "arguments by name", "keywords", keywords);
-    const bigIntegers = oneOf(integers, "integers", ["number", "bigint"]) === "bigint";
+    const { keywords, ...results } = readRunOptions(rest);
     // Before anything is copied for a call that cannot run.
     this.#queue.check(signal);
-    const call = this.#prepare(method, args, keywords);
-    return this.#start(method, call, { keep, bigIntegers }, signal);
+    return this.#start(method, this.#prepare(method, args, keywords), results, signal);
+  }
+
+  /**
+   * Calls a method on the calling thread and returns its result: for small modules, where the way to another thread and
+   * back takes longer than the call, and where no event loop is to be kept free. The same values as {@link run}.
+   * @throws as {@link run}; LENET5_MODEL_BUSY instead of LENET5_QUEUE_FULL, while as many calls run as `concurrency` lets
+   */
+  runSync(
+    method: string,
+    args: readonly ScriptInput[],
+    options: RunSyncOptions & { keep: true },
+  ): ScriptValue<TensorHandle>;
+  runSync(method: string, args?: readonly ScriptInput[], options?: RunSyncOptions): ScriptValue;
+  runSync(method: string, args: readonly ScriptInput[] = [], options: RunSyncOptions = {}): unknown {
+    this.#checkCall(method, args);
+    const { keywords, keep, bigIntegers } = readRunOptions(readOptions(options, RUN_SYNC_OPTIONS, "runSync"));
+    return this.#queue.runSync(() => {
+      const { positional, names, values } = this.#encode(method, args, keywords);
+      return nativeCallSync(() =>
+        this.#native.runSync(method, positional, names, values, keep, bigIntegers, wrapTensor),
+      );
+    });
   }
 
   #checkCall(method: unknown, args: unknown): void {
@@ -168,10 +196,10 @@ export class ScriptModule {
   #start(
     method: string,
     call: NativeCallArguments,
-    options: { keep: boolean; bigIntegers: boolean },
+    { keep, bigIntegers }: ResultOptions,
     signal: AbortSignal | undefined,
   ): Promise<unknown> {
-    return this.#queue.run(() => nativeCall(() => this.#native.run(method, call, options, wrapTensor)), {
+    return this.#queue.run(() => nativeCall(() => this.#native.run(method, call, keep, bigIntegers, wrapTensor)), {
       signal,
       onDropped: () => libtorch("ScriptModule").dropCall(call),
     });
@@ -287,7 +315,17 @@ export class ScriptModule {
   }
 
   /** Checks the arguments and copies them into native memory. */
-  #prepare(method: string, args: readonly unknown[], keywords: Readonly<Record<string, unknown>>): object {
+  #prepare(method: string, args: readonly unknown[], keywords: Readonly<Record<string, unknown>>): NativeCallArguments {
+    const { positional, names, values } = this.#encode(method, args, keywords);
+    return nativeCallSync(() => libtorch("ScriptModule").prepareCall(positional, names, values));
+  }
+
+  /** Checks the arguments. */
+  #encode(
+    method: string,
+    args: readonly unknown[],
+    keywords: Readonly<Record<string, unknown>>,
+  ): { positional: EncodedValue[]; names: string[]; values: EncodedValue[] } {
     const known = this.#inspection.methods.find((each) => each.name === method);
     const encoder = new ArgumentEncoder(method);
     const positional = Array.from(args, (each, i) => encoder.encode(each, known?.arguments[i]?.name ?? String(i)));
@@ -298,8 +336,21 @@ export class ScriptModule {
       names.push(name);
       values.push(encoder.encode(value, name));
     }
-    return nativeCallSync(() => libtorch("ScriptModule").prepareCall(positional, names, values));
+    return { positional, names, values };
   }
+}
+
+/** How results come back. */
+interface ResultOptions {
+  keep: boolean;
+  bigIntegers: boolean;
+}
+
+function readRunOptions(options: RunSyncOptions): ResultOptions & { keywords: Readonly<Record<string, unknown>> } {
+  const { keywords = {}, keep = false, integers = "number" } = options;
+  trueOrFalse(keep, "keep");
+  if (!isObject(keywords)) throw expected("INVALID_OPTION", "arguments by name", "keywords", keywords);
+  return { keywords, keep, bigIntegers: oneOf(integers, "integers", ["number", "bigint"]) === "bigint" };
 }
 
 function deviceName(device: unknown): string {

@@ -236,9 +236,20 @@ export interface NativeScriptModule {
   run(
     method: string,
     call: NativeCallArguments,
-    options: { keep: boolean; bigIntegers: boolean },
+    keep: boolean,
+    bigIntegers: boolean,
     wrap: WrapTensor,
   ): Promise<unknown>;
+  /** On the calling thread. */
+  runSync(
+    method: string,
+    positional: readonly EncodedValue[],
+    names: readonly string[],
+    values: readonly EncodedValue[],
+    keep: boolean,
+    bigIntegers: boolean,
+    wrap: WrapTensor,
+  ): unknown;
   to(device: string): Promise<ModuleInspection>;
   tensors(which: "parameters" | "buffers", keep: boolean, wrap: WrapTensor): Promise<unknown>;
   /** Only while nothing runs. */

@@ -20,13 +20,13 @@ using c10::TypePtr;
 constexpr double kMaxSafeInteger = 9007199254740991.0;
 // Where in the arguments a value stands; a chain, so that only an error pays for its words.
 struct Where {
-  const std::string* root = nullptr;
+  const std::function<std::string()>* root = nullptr;
   const Where* parent = nullptr;
   const Value* key = nullptr;
   size_t index = 0;
 
   std::string text() const {
-    if (root) return *root;
+    if (root) return (*root)();
     std::string step = key ? describe(*key) : std::to_string(index);
     // "argument x of forward(…)": the step belongs behind the argument's name.
     std::string base = parent->text();
@@ -302,7 +302,8 @@ Value from_ivalue_at(IValue result, bool keep, int depth) {
 
 }  // namespace
 
-c10::IValue to_ivalue(const Value& value, const c10::TypePtr& type, const std::string& where, c10::Device device) {
+c10::IValue to_ivalue(const Value& value, const c10::TypePtr& type, const std::function<std::string()>& where,
+                      c10::Device device) {
   Where root;
   root.root = &where;
   return Converter{device}.convert(value, type, root);

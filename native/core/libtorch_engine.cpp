@@ -1,18 +1,19 @@
 #include "libtorch_engine.h"
 
-#include <ATen/Parallel.h>
 #include <torch/script.h>
 #include <torch/utils.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <optional>
 #include <utility>
 
 #include "../lenet5/engines.h"
 #include "../lenet5/error.h"
 #include "../lenet5/parameters.h"
 #include "device.h"
+#include "libtorch_threads.h"
 
 namespace lenet5 {
 
@@ -81,25 +82,65 @@ torch::Tensor label_tensor(const int32_t* labels, const int64_t* indices, int64_
   return result.to(device);
 }
 
+// The parameters with the normalisation inside c1, for pixels in 0..1: padding is black and comes before normalisation,
+// so it stays exact. In double precision, as little as the sums change by it.
+std::vector<float> folded(std::vector<float> parameters, const Normalization& normalization, int64_t num_classes) {
+  const auto table = parameter_table(num_classes);
+  float* weight = parameters.data() + table[0].offset;
+  float* bias = parameters.data() + table[1].offset;
+  const int64_t maps = table[1].length, filter = table[0].length / maps;
+  for (int64_t map = 0; map < maps; map++) {
+    double sum = 0;
+    for (int64_t i = 0; i < filter; i++) {
+      const double scaled = static_cast<double>(weight[map * filter + i]) / normalization.std;
+      weight[map * filter + i] = static_cast<float>(scaled);
+      sum += scaled;
+    }
+    bias[map] = static_cast<float>(static_cast<double>(bias[map]) - normalization.mean * sum);
+  }
+  return parameters;
+}
+
+// Up to here one thread is as fast as two: the operators are too small to be shared.
+constexpr int64_t kOneThread = 2;
+
 class LibtorchPredictor : public Predictor {
  public:
   LibtorchPredictor(int64_t num_classes, const torch::Device& device, const Normalization& normalization,
                     const std::vector<float>& parameters)
-      : device_(device),
-        normalization_(normalization),
-        parameters_(parameter_views(to_flat(parameters, device), num_classes)) {}
+      : device_(device) {
+    const OneLibtorchThread one;
+    const Parameters p = parameter_views(to_flat(folded(parameters, normalization, num_classes), device), num_classes);
+    // c5's filter covers the whole of its input: a matrix, like the dense layers' weights.
+    c1_ = {p[0], p[1]};
+    c3_ = {p[2], p[3]};
+    c5_ = {p[4].view({p[4].size(0), -1}).t(), p[5]};
+    f6_ = {p[6].t(), p[7]};
+    output_ = {p[8].t(), p[9]};
+  }
 
   void run(const Images& images, float* log_probabilities) const override {
-    torch::NoGradGuard no_grad;
-    torch::Tensor result = forward(parameters_, normalization_, image_tensor(images, device_));
-    result = result.to(torch::kCPU).contiguous();
-    std::copy_n(result.data_ptr<float>(), result.numel(), log_probabilities);
+    use_libtorch_threads();
+    std::optional<OneLibtorchThread> one;
+    if (images.count <= kOneThread) one.emplace();
+    const c10::InferenceMode inference;
+    torch::Tensor x = image_tensor(images, device_);
+    const int64_t padding = images.size == kImageSize ? 2 : 0;
+    x = at::max_pool2d(at::conv2d(x, c1_.weight, c1_.bias, 1, padding).relu_(), {2, 2});
+    x = at::max_pool2d(at::conv2d(x, c3_.weight, c3_.bias).relu_(), {2, 2});
+    x = at::addmm(c5_.bias, x.flatten(1), c5_.weight).relu_();
+    x = at::addmm(f6_.bias, x, f6_.weight).relu_();
+    x = at::log_softmax(at::addmm(output_.bias, x, output_.weight), 1).to(torch::kCPU).contiguous();
+    std::copy_n(x.data_ptr<float>(), x.numel(), log_probabilities);
   }
 
  private:
+  struct Layer {
+    torch::Tensor weight, bias;
+  };
+
   torch::Device device_;
-  Normalization normalization_;
-  Parameters parameters_;
+  Layer c1_, c3_, c5_, f6_, output_;
 };
 
 // Leaf tensors over one flat buffer with their gradients over another, so that autograd accumulates in place and Adam
@@ -150,12 +191,10 @@ class LibtorchTraining : public Training {
         leaves_(to_flat(start.parameters, device), num_classes),
         exp_avg_(moment(start.exp_avg)),
         exp_avg_sq_(moment(start.exp_avg_sq)),
-        step_(start.step) {
-    // A thread of ours starts with OpenMP's own default; libtorch's count has to be taken over.
-    at::init_num_threads();
-  }
+        step_(start.step) {}
 
   StepResult step(const Batch& batch, const AdamOptions& options) override {
+    use_libtorch_threads();
     const StepResult result = leaves_.backward(normalization_, class_weights_, image_tensor(batch, device_),
                                                label_tensor(batch.labels, batch.indices, batch.count, device_));
     adam(options);
@@ -212,6 +251,7 @@ class TorchEngine : public Engine {
 
   StepResult gradients(const Normalization& normalization, const std::vector<float>& parameters, const Images& images,
                        const int32_t* labels, float* gradients) const override {
+    use_libtorch_threads();
     Leaves leaves(to_flat(parameters, device_), num_classes_);
     const StepResult result = leaves.backward(normalization, torch::Tensor(), image_tensor(images, device_),
                                               label_tensor(labels, nullptr, images.count, device_));

@@ -1,7 +1,9 @@
 #include "libtorch_threads.h"
 
+#include <ATen/Config.h>
 #include <ATen/Parallel.h>
 
+#include <atomic>
 #include <condition_variable>
 #include <mutex>
 #include <thread>
@@ -39,6 +41,47 @@ int threads_that_start(int threads) {
 
 }  // namespace
 
-void set_libtorch_threads(int threads) { at::set_num_threads(1 + threads_that_start(threads - 1)); }
+namespace {
+
+// 0: never set, libtorch's own default.
+std::atomic<int> process_threads{0};
+
+}  // namespace
+
+void set_libtorch_threads(int threads) {
+  // One after another, or the number of the one could go with the threads of the other.
+  static std::mutex mutex;
+  const std::lock_guard<std::mutex> lock(mutex);
+  process_threads = 1 + threads_that_start(threads - 1);
+  use_libtorch_threads();
+}
+
+void use_libtorch_threads() {
+  thread_local int used = 0;
+  const int threads = process_threads;
+  if (threads == 0 || threads == used) return;
+  // A thread's first question makes it take over whatever number was set last, and so must come before ours.
+  at::get_num_threads();
+  at::set_num_threads(threads);
+  used = threads;
+}
+
+#if AT_PARALLEL_OPENMP
+
+OneLibtorchThread::OneLibtorchThread() : before_(at::get_num_threads()) {
+  if (before_ > 1) at::set_num_threads(1);
+}
+
+OneLibtorchThread::~OneLibtorchThread() {
+  if (before_ > 1) at::set_num_threads(before_);
+}
+
+#else
+
+// A pool of libtorch's own has one number for all its callers.
+OneLibtorchThread::OneLibtorchThread() : before_(0) {}
+OneLibtorchThread::~OneLibtorchThread() = default;
+
+#endif
 
 }  // namespace lenet5

@@ -6,6 +6,24 @@ namespace lenet5 {
 // Tells libtorch to compute on this many threads, or on as many as the system lets start now. libtorch cannot do with
 // fewer than it was told: Debian's 1.13 waits for ever for a thread of its pool that could not start, and libgomp ends
 // the process.
+//
+// For the whole process: libtorch itself keeps a number for each thread that calls it, so everything that computes says
+// use_libtorch_threads() first.
 void set_libtorch_threads(int threads);
+
+// Makes the process's number the calling thread's.
+void use_libtorch_threads();
+
+// One thread for the calling thread's computing, as long as this lives: for work that is too small to be shared.
+class OneLibtorchThread {
+ public:
+  OneLibtorchThread();
+  ~OneLibtorchThread();
+  OneLibtorchThread(const OneLibtorchThread&) = delete;
+  OneLibtorchThread& operator=(const OneLibtorchThread&) = delete;
+
+ private:
+  int before_;
+};
 
 }  // namespace lenet5

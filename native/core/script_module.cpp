@@ -11,6 +11,7 @@
 #include "device.h"
 #include "dtype.h"
 #include "ivalue.h"
+#include "libtorch_threads.h"
 #include "script_error.h"
 
 namespace lenet5 {
@@ -52,25 +53,24 @@ std::vector<std::pair<std::string, std::string>> read_extra_files(const std::sha
 std::vector<c10::IValue> bind_arguments(const std::string& method, const c10::FunctionSchema& schema,
                                         const Arguments& given, c10::Device device) {
   const auto& arguments = schema.arguments();  // arguments[0] is self
-  const std::string signature = signature_text(method, schema);
   const size_t expected = arguments.size() - 1;
   if (given.positional.size() > expected) {
     throw Error("SCRIPT_ARGUMENTS", "Expected " +
                                         std::string(expected == 0 ? "no arguments"
                                                                   : "at most " + std::to_string(expected) +
                                                                         (expected == 1 ? " argument" : " arguments")) +
-                                        " for " + signature + " but received " +
+                                        " for " + signature_text(method, schema) + " but received " +
                                         std::to_string(given.positional.size()));
   }
   for (const auto& [name, value] : given.keywords) {
     const auto known =
         std::find_if(arguments.begin() + 1, arguments.end(), [&](const auto& each) { return each.name() == name; });
     if (known == arguments.end()) {
-      throw Error("SCRIPT_ARGUMENTS",
-                  "Expected the names of arguments for the keywords of " + signature + " but received \"" + name + '"');
+      throw Error("SCRIPT_ARGUMENTS", "Expected the names of arguments for the keywords of " +
+                                          signature_text(method, schema) + " but received \"" + name + '"');
     }
     if (static_cast<size_t>(known - arguments.begin() - 1) < given.positional.size()) {
-      throw Error("SCRIPT_ARGUMENTS", "Expected argument " + name + " of " + signature +
+      throw Error("SCRIPT_ARGUMENTS", "Expected argument " + name + " of " + signature_text(method, schema) +
                                           " once but received it twice, by place and by name");
     }
   }
@@ -87,7 +87,8 @@ std::vector<c10::IValue> bind_arguments(const std::string& method, const c10::Fu
     if (std::holds_alternative<Missing>(value->data) && argument.default_value()) {
       stack.push_back(*argument.default_value());
     } else {
-      stack.push_back(to_ivalue(*value, argument.type(), "argument " + argument.name() + " of " + signature, device));
+      const auto where = [&] { return "argument " + argument.name() + " of " + signature_text(method, schema); };
+      stack.push_back(to_ivalue(*value, argument.type(), where, device));
     }
   }
   return stack;
@@ -111,6 +112,7 @@ std::shared_ptr<ScriptModule> ScriptModule::load(const char* bytes, size_t size,
                                                  const std::string& where) {
   const c10::Device device = resolve_device(device_name);
   try {
+    use_libtorch_threads();
     torch::NoGradGuard no_grad;
     auto memory = std::make_shared<MemoryReader>(bytes, size);
     std::shared_ptr<ScriptModule> loaded(new ScriptModule(torch::jit::load(memory, device), device));
@@ -137,6 +139,7 @@ torch::jit::Method ScriptModule::method_named(const std::string& name) const {
 
 Value ScriptModule::run(const std::string& name, Arguments arguments, bool keep) {
   const std::shared_lock<std::shared_mutex> lock(mutex_);
+  use_libtorch_threads();
   torch::NoGradGuard no_grad;
   torch::jit::Method method = method_named(name);
   c10::IValue result;

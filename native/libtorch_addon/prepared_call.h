@@ -28,6 +28,9 @@ struct ExternalKind<PreparedPointer> {
   static constexpr const char* name = "a prepared call";
 };
 
+// The arguments of a call, copied, from the three arrays that prepareCall and runSync take.
+Arguments arguments_of(const Napi::Value& positional, const Napi::Value& names, const Napi::Value& values);
+
 // prepareCall(positional, names, values): copies the arguments of a call that may have to wait for its turn.
 Napi::Value prepare_call(const Napi::CallbackInfo& info);
 // dropCall(call): for a call that will not run.

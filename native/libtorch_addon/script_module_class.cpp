@@ -30,18 +30,29 @@ Napi::Value ScriptModuleClass::JS_load(const Napi::CallbackInfo& info) {
   });
 }
 
-// run(method, call, { keep, bigIntegers }, wrap)
+// run(method, call, keep, bigIntegers, wrap)
 Napi::Value ScriptModuleClass::JS_run(const Napi::CallbackInfo& info) {
   return with_js_errors(info.Env(), [&]() -> Napi::Value {
     std::string method = text_of(info[0], "method");
-    const Napi::Object options = object_of(info[2], "options");
-    const Napi::Function wrap = function_of(info[3], "wrap");
-    const RunOptions run{boolean_of(options.Get("keep"), "keep"),
-                         boolean_of(options.Get("bigIntegers"), "bigIntegers")};
+    const RunOptions run{boolean_of(info[2], "keep"), boolean_of(info[3], "bigIntegers")};
+    const Napi::Function wrap = function_of(info[4], "wrap");
     ModulePointer held = module();
     PreparedPointer call = std::move(from_external<PreparedPointer>(info[1], "call"));
     if (!call) throw Error("INVALID_ARGUMENT", "Expected a call that has not run for call but received a used one");
     return AsyncTask::start(new RunTask(info.Env(), std::move(held), std::move(method), std::move(call), run, wrap));
+  });
+}
+
+// runSync(method, positional, names, values, keep, bigIntegers, wrap): here and now.
+Napi::Value ScriptModuleClass::JS_runSync(const Napi::CallbackInfo& info) {
+  return with_js_errors(info.Env(), [&]() -> Napi::Value {
+    const std::string method = text_of(info[0], "method");
+    const RunOptions run{boolean_of(info[4], "keep"), boolean_of(info[5], "bigIntegers")};
+    const Napi::Function wrap = function_of(info[6], "wrap");
+    // Reading the arguments may run JavaScript, which may dispose of this: the module is taken afterwards.
+    Arguments arguments = arguments_of(info[1], info[2], info[3]);
+    const lenet5::Value result = module()->run(method, std::move(arguments), run.keep);
+    return to_js(info.Env(), result, {wrap, run.big_integers});
   });
 }
 

@@ -20,6 +20,7 @@
 #include <string>
 #include <vector>
 
+#include "openmp_waiting.h"
 #include "platform.h"
 
 namespace {
@@ -28,6 +29,7 @@ using lenet5::loader::folder_of;
 using lenet5::loader::mapped_libraries;
 using lenet5::loader::name_of;
 using lenet5::loader::open_forever;
+using lenet5::loader::OpenMpWaiting;
 using lenet5::loader::resolved;
 using lenet5::loader::symbol;
 
@@ -154,6 +156,7 @@ napi_value load(napi_env env, napi_callback_info info) {
     if (const std::string problem = foreign_libtorch(folder); !problem.empty()) {
       return raise(env, "LENET5_LIBTORCH_MIXED", problem);
     }
+    const OpenMpWaiting waiting(folder);
     std::string error;
     for (const std::string& path : required) {
       if (open_forever(path, error) == nullptr) {

@@ -1,8 +1,10 @@
 // Linux and macOS.
+#include <dirent.h>
 #include <dlfcn.h>
 #include <limits.h>
 #include <stdlib.h>
 
+#include "openmp_waiting.h"
 #include "platform.h"
 
 #ifdef __APPLE__
@@ -72,6 +74,47 @@ void* open_forever(const std::string& path, std::string& error) {
   }
   return library;
 }
+
+#ifdef __linux__
+
+namespace {
+
+bool has_another_openmp(const std::string& folder) {
+  bool found = false;
+  if (DIR* directory = ::opendir(folder.c_str()); directory != nullptr) {
+    while (const dirent* entry = ::readdir(directory)) {
+      const std::string name = entry->d_name;
+      found = found || name.rfind("libiomp", 0) == 0 || name.rfind("libomp", 0) == 0;
+    }
+    ::closedir(directory);
+  }
+  return found;
+}
+
+}  // namespace
+
+OpenMpWaiting::OpenMpWaiting(const std::string& folder) {
+  for (const char* name : {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"}) {
+    if (::getenv(name) != nullptr) return;
+  }
+  if (has_another_openmp(folder)) return;
+  set_ = true;
+  ::setenv("OMP_WAIT_POLICY", "ACTIVE", 1);
+  ::setenv("GOMP_SPINCOUNT", "300000", 1);
+}
+
+OpenMpWaiting::~OpenMpWaiting() {
+  if (!set_) return;
+  ::unsetenv("OMP_WAIT_POLICY");
+  ::unsetenv("GOMP_SPINCOUNT");
+}
+
+#else
+
+OpenMpWaiting::OpenMpWaiting(const std::string&) {}
+OpenMpWaiting::~OpenMpWaiting() = default;
+
+#endif
 
 void* symbol(void* library, const char* name) { return ::dlsym(library, name); }
 

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "openmp_waiting.h"
 #include "platform.h"
 
 namespace lenet5::loader {
@@ -83,6 +84,10 @@ void* open_forever(const std::string& path, std::string& error) {
                        reinterpret_cast<LPCWSTR>(library), &pinned);
   return library;
 }
+
+// Microsoft's OpenMP is another.
+OpenMpWaiting::OpenMpWaiting(const std::string&) {}
+OpenMpWaiting::~OpenMpWaiting() = default;
 
 void* symbol(void* library, const char* name) {
   return reinterpret_cast<void*>(::GetProcAddress(static_cast<HMODULE>(library), name));
