@@ -8,11 +8,11 @@
 // LENET5_BUILD_JOBS limits how many files are compiled at once.
 import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync, rmSync, statSync } from "node:fs";
-import { createRequire } from "node:module";
 import { availableParallelism, totalmem } from "node:os";
-import { dirname, join, relative, resolve } from "node:path";
+import { join, relative, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
+import { buildTools } from "./build-tools.mjs";
 import {
   filesBelow,
   hashOf,
@@ -26,8 +26,6 @@ import {
   writeStamp,
 } from "./shared.mjs";
 import { compileTypeScript } from "./typescript.mjs";
-
-const require = createRequire(import.meta.url);
 
 // A file that includes libtorch's headers takes 1.5 GB of memory to compile.
 const MEMORY_PER_JOB = 1.5 * 2 ** 30;
@@ -86,11 +84,13 @@ export async function buildNative({
     console.error(`Building the native addon against libtorch ${found.version} (${origin}, ${found.root})`);
     rmSync(stamp, { force: true });
     forgetOtherToolchain(output, hashOf([], toolchain));
-    // As a dependency of another package, ours lie in that one's node_modules.
-    const cmakeJs = join(dirname(require.resolve("cmake-js/package.json")), "bin", "cmake-js");
+    const tools = await buildTools();
+    const cmakeJs = join(tools, "cmake-js", "bin", "cmake-js");
     const common = ["--directory", root, "--out", output, `--CDLENET5_LIBTORCH=${found.root}`, ...defined];
     await runLogged(process.execPath, [cmakeJs, "build", ...common, "--parallel", String(parallel)], {
       log: join(output, "native.log"),
+      // cmake-js looks for node-addon-api from the package's folder, and then here.
+      env: { ...process.env, NODE_PATH: tools },
     });
     // A symbol that is missing shows only when the addon is loaded: in a process of its own, which may die of it.
     const load = "import(process.argv[1]).then(({ native, libtorch }) => (native(), libtorch('The build')))";

@@ -33,21 +33,21 @@ export function secondsSince(start) {
  *
  * @param {string} command
  * @param {string[]} args
- * @param {{ log: string, cwd?: string, env?: NodeJS.ProcessEnv, show?: boolean, allowFailure?: boolean }} options -
+ * @param {{ log: string, cwd?: string, env?: NodeJS.ProcessEnv, show?: boolean, allowFailure?: boolean, shell?: boolean }} options -
  * `show` also prints the output as it comes
  * @returns {Promise<number>} exit status
  */
 export async function runLogged(
   command,
   args,
-  { log, cwd = root, env = process.env, show = false, allowFailure = false },
+  { log, cwd = root, env = process.env, show = false, allowFailure = false, shell = false },
 ) {
   mkdirSync(dirname(log), { recursive: true });
   const file = createWriteStream(log);
   file.write(`$ ${command} ${args.join(" ")}\n`);
   // A group of its own: whoever stops this script stops the compilers below it too.
   const detached = process.platform !== "win32";
-  const child = spawn(command, args, { cwd, env, detached, stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(command, args, { cwd, env, detached, shell, stdio: ["ignore", "pipe", "pipe"] });
   const stop = (signal) => {
     try {
       process.kill(detached ? -child.pid : child.pid, signal);

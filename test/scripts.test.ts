@@ -1,5 +1,5 @@
 // What the scripts that run the tests promise.
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { expect, test } from "vitest";
@@ -18,4 +18,16 @@ test("a filter that names no tests is an error, beside one that does", async () 
 
 test("the tests that load the addon are there", () => {
   expect(NATIVE_TESTS.filter((path) => !existsSync(join(packageRoot, path)))).toEqual([]);
+});
+
+test("a build fetches the tools that the clone builds with", async () => {
+  const module = pathToFileURL(join(packageRoot, "scripts", "build-tools.mjs")).href;
+  const { BUILD_TOOLS } = (await import(module)) as { BUILD_TOOLS: Record<string, string> };
+  const { packages } = JSON.parse(readFileSync(join(packageRoot, "package-lock.json"), "utf8"));
+  for (const [name, version] of Object.entries(BUILD_TOOLS)) {
+    expect(packages[`node_modules/${name}`].version).toBe(version);
+    // Whoever installs the package does not get them.
+    expect(packages[`node_modules/${name}`].dev).toBe(true);
+    expect(packages[""].devDependencies).toHaveProperty(name);
+  }
 });

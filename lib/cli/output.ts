@@ -1,8 +1,12 @@
 // What a command writes and where: results on stdout, everything else on stderr, `--json` one object at the end of stdout.
-import { Presets, SingleBar } from "cli-progress";
+import type CliProgress from "cli-progress";
+import type { SingleBar } from "cli-progress";
 import { isStandardOutput } from "../file-place.js";
+import { lazily } from "../lazily.js";
 import { textTable } from "../text-table.js";
 import { usageError } from "./failure.js";
+
+const cliProgress = lazily<typeof CliProgress>("cli-progress");
 
 /** Milliseconds between two progress lines where stderr is no terminal. */
 const PLAIN_INTERVAL = 5_000;
@@ -74,6 +78,7 @@ class BarProgress implements Progress {
       fps: 15,
       barsize: 30,
     };
+    const { SingleBar, Presets } = cliProgress();
     this.#bar = new SingleBar(options, Presets.shades_classic);
     this.#bar.start(Math.max(total, 1), 0, { note: "" });
   }
