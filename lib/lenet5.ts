@@ -199,6 +199,7 @@ export class LeNet5 {
   /** What a training sees of this model. */
   #trainee(classNames: readonly string[] | undefined): Trainee {
     const model = this;
+    const unnamed = this.#classNames === undefined;
     return {
       numClasses: this.numClasses,
       engine: this.engine,
@@ -213,6 +214,11 @@ export class LeNet5 {
       begin: () => {
         this.#checkUsable();
         if (this.#training) throw expectedButGot("MODEL_BUSY", "one training at a time", "fit", "a second one");
+        // The labels were taken as they are by a model without names, which has got others since, from another training.
+        if (unnamed && classNames && this.#classNames && this.#classNames.join("\n") !== classNames.join("\n")) {
+          const received = `[${classNames.join(", ")}]`;
+          throw expectedButGot("MODEL_MISMATCH", `the classes [${this.#classNames.join(", ")}]`, "fit", received);
+        }
         this.#training = true;
       },
       adopt: (normalization) => {

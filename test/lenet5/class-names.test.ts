@@ -20,6 +20,19 @@ beforeAll(async () => {
   few = subsetOf(digits, chosen);
 });
 
+test("a training that was prepared before the model had names is refused where it counts them in another order", async () => {
+  using model = new LeNet5({ seed: 1 });
+  const first = model.fit(digits, { epochs: 1 });
+  const second = model.fit(backwards, { epochs: 1 });
+  const third = model.fit(digits, { epochs: 1 });
+  await first;
+  await expect(second.then()).rejects.toMatchObject({ code: "LENET5_MODEL_MISMATCH" });
+  await third;
+  // What comes now is carried over.
+  await model.fit(backwards, { epochs: 1 });
+  expect(model.classNames).toEqual(NAMES);
+});
+
 describe("evaluate carries labels over by name", () => {
   test("for names that were given, adopted and loaded", async () => {
     using given = new LeNet5({ seed: 1, classNames: NAMES });
