@@ -34,8 +34,10 @@ const MACHINES: Record<string, number> = { x64: 62, arm64: 183, ia32: 3, arm: 40
 export function elfFault(path: string): string | undefined {
   const file = openSync(path, "r");
   try {
-    const header = Buffer.alloc(64);
-    if (readSync(file, header, 0, 64, 0) < 64 || header.readUInt32BE(0) !== 0x7f454c46) return "it is no ELF library";
+    const stats = fstatSync(file);
+    if (!stats.isFile()) return "it is no file";
+    const header = readIfThere(file, stats.size, 0, 64);
+    if (header?.readUInt32BE(0) !== 0x7f454c46) return "it is no ELF library";
     if (header[4] !== 2 || header[5] !== 1) return undefined;
     const machine = header.readUInt16LE(18);
     const own = MACHINES[process.arch];
@@ -43,32 +45,32 @@ export function elfFault(path: string): string | undefined {
     // The table of sections is what linkers write last; a library may have lost it, its segments never.
     let end = Number(header.readBigUInt64LE(40)) + header.readUInt16LE(58) * header.readUInt16LE(60);
     const entrySize = header.readUInt16LE(54);
-    const segments = Buffer.alloc(entrySize * header.readUInt16LE(56));
-    if (
-      entrySize < 56 ||
-      readSync(file, segments, 0, segments.length, Number(header.readBigUInt64LE(32))) < segments.length
-    ) {
-      return "it is truncated or damaged: it has no table of segments";
-    }
+    const tableSize = entrySize * header.readUInt16LE(56);
+    const segments = readIfThere(file, stats.size, Number(header.readBigUInt64LE(32)), tableSize);
+    if (entrySize < 56 || segments === undefined) return "it is truncated or damaged: it has no table of segments";
     for (let at = 0; at < segments.length; at += entrySize) {
       if (segments.readUInt32LE(at) !== PT_LOAD) continue;
       end = Math.max(end, Number(segments.readBigUInt64LE(at + 8)) + Number(segments.readBigUInt64LE(at + 32)));
     }
-    const { size } = fstatSync(file);
-    return size < end ? `it is truncated: ${size} bytes of ${end}` : undefined;
+    return stats.size < end ? `it is truncated: ${stats.size} bytes of ${end}` : undefined;
   } finally {
     closeSync(file);
   }
+}
+
+/** Bytes of a file of `size` bytes; `undefined`, and no memory taken, where they are not there. */
+function readIfThere(file: number, size: number, offset: number, length: number): Buffer | undefined {
+  if (offset + length > size) return undefined;
+  const buffer = Buffer.alloc(length);
+  return readSync(file, buffer, 0, length, offset) === length ? buffer : undefined;
 }
 
 /** Reads a 64-bit little-endian ELF file's dynamic section; `undefined` for anything else. */
 export function readElfDynamic(path: string): ElfDynamic | undefined {
   const file = openSync(path, "r");
   try {
-    const read = (offset: number, length: number) => {
-      const buffer = Buffer.alloc(length);
-      return readSync(file, buffer, 0, length, offset) === length ? buffer : undefined;
-    };
+    const { size } = fstatSync(file);
+    const read = (offset: number, length: number) => readIfThere(file, size, offset, length);
     const header = read(0, 64);
     if (header?.readUInt32BE(0) !== 0x7f454c46 || header[4] !== 2 || header[5] !== 1) return undefined;
     const entrySize = header.readUInt16LE(54);

@@ -32,6 +32,13 @@ async function run(source: string, env: NodeJS.ProcessEnv = {}): Promise<unknown
   return JSON.parse(stdout) as unknown[];
 }
 
+/** The bytes with the number at an offset of an ELF header replaced; `value` is written little-endian. */
+function patched(whole: Uint8Array, ...edits: [offset: number, ...value: number[]][]): Uint8Array {
+  const bytes = Buffer.from(whole);
+  for (const [offset, ...value] of edits) bytes.set(value, offset);
+  return bytes;
+}
+
 /** A build folder with the fused addon alone. */
 function fusedAlone(contents?: Uint8Array | string): string {
   const folder = temporaryFolder();
@@ -105,6 +112,8 @@ it.each([
   ["truncated", (whole: Uint8Array) => whole.subarray(0, 5000)],
   ["empty", () => ""],
   ["for another machine", (whole: Uint8Array) => Buffer.from(whole).fill(0xf3, 18, 19)],
+  ["damaged: its table lies beyond all files", (whole: Uint8Array) => patched(whole, [32, ...Array(8).fill(0xff)])],
+  ["damaged: its table has 4 GB", (whole: Uint8Array) => patched(whole, [54, 0xff, 0xff, 0xff, 0xff])],
 ])("refuses by name an addon that is %s", async (_, damage) => {
   const folder = fusedAlone(damage(readFileSync(findBuilt("lenet5_fused.node"))));
   const [told] = await run("tell(await codeOf(() => new api.LeNet5()));", { LENET5_BUILD_DIR: folder });
@@ -112,6 +121,13 @@ it.each([
     "LENET5_ADDON_NOT_BUILT",
     expect.stringMatching(/Cannot load .*lenet5_fused\.node: .*install --build/s),
   ]);
+});
+
+it("refuses by name a folder in an addon's place", async () => {
+  const build = temporaryFolder();
+  mkdirSync(join(build, "Release", "lenet5_fused.node"), { recursive: true });
+  const [told] = await run("tell(await codeOf(() => new api.LeNet5()));", { LENET5_BUILD_DIR: build });
+  expect(told).toEqual(["LENET5_ADDON_NOT_BUILT", expect.stringMatching(/lenet5_fused\.node: it is no file/)]);
 });
 
 it("sets one number of threads for both addons", async () => {
