@@ -11,7 +11,7 @@ import { dirname } from "node:path";
 import { throwIfAborted } from "./abort.js";
 import { isLeNet5Error, LeNet5Error } from "./errors.js";
 import { writeFailure } from "./files.js";
-import { reasonOf, type TransferLimits, TransferWatch } from "./transfer-watch.js";
+import { CallbackFailure, reasonOf, type TransferLimits, TransferWatch } from "./transfer-watch.js";
 
 /** State of a download. */
 export interface DownloadProgress {
@@ -114,13 +114,6 @@ class Refusal extends Error {
   }
 }
 
-/** What the caller's callback threw, on its way to the caller. */
-class CallbackFailure extends Error {
-  constructor(readonly thrown: unknown) {
-    super("the callback threw");
-  }
-}
-
 /** A failure of this machine's disk ends the call: the next mirror would meet the same. */
 async function onDisk<T>(path: string, work: Promise<T>): Promise<T> {
   return await work.catch((error: unknown) => {
@@ -146,13 +139,10 @@ async function receive(url: string, part: string, offset: number, request: Downl
     if (total !== undefined && total > request.maxBytes) throw await tooMuch(part, request.maxBytes);
     file = await onDisk(part, open(part, start > 0 ? "a" : "w"));
     let received = start;
-    const report = () => {
-      try {
-        request.onProgress?.({ file: request.file, url, receivedBytes: received, totalBytes: total });
-      } catch (thrown) {
-        throw new CallbackFailure(thrown);
-      }
-    };
+    const report = () =>
+      CallbackFailure.of(() =>
+        request.onProgress?.({ file: request.file, url, receivedBytes: received, totalBytes: total }),
+      );
     report();
     if (response.body === null) throw new Refusal("an answer without a body");
     for await (const chunk of response.body as unknown as AsyncIterable<Uint8Array>) {

@@ -9,7 +9,7 @@ import { type FileHandle, open } from "node:fs/promises";
 import { delay, throwIfAborted } from "./abort.js";
 import { isLeNet5Error } from "./errors.js";
 import { writeFailure } from "./files.js";
-import { reasonOf, type TransferLimits, TransferWatch } from "./transfer-watch.js";
+import { CallbackFailure, reasonOf, type TransferLimits, TransferWatch } from "./transfer-watch.js";
 
 /** Requests under way at once. */
 const AT_ONCE = 4;
@@ -101,7 +101,7 @@ export class RangedFile {
 
   /**
    * Fetches what of these ranges is not here, several requests at once.
-   * @throws RangesRefused; an error of the network; LENET5_FILE_WRITE_FAILED, LENET5_ABORTED
+   * @throws RangesRefused; an error of the network; LENET5_FILE_WRITE_FAILED, LENET5_ABORTED; what `onBytes` throws
    */
   async fetch(ranges: readonly ByteRange[]): Promise<void> {
     const queue = ranges.flatMap((range) => this.#missing(range)).flatMap(inRequests);
@@ -164,11 +164,12 @@ export class RangedFile {
             await writeAll(this.#file, chunk, position, this.#request.target);
             position += chunk.length;
             this.#bytes += chunk.length;
-            this.#request.onBytes?.(this.#bytes);
+            CallbackFailure.of(() => this.#request.onBytes?.(this.#bytes));
           },
         });
         return;
       } catch (error) {
+        if (error instanceof CallbackFailure) throw error.thrown;
         throwIfAborted(this.#request.signal);
         if (ending.aborted || error instanceof RangesRefused || isLeNet5Error(error)) throw error;
         idle = position > before ? 0 : idle + 1;

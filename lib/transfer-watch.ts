@@ -65,3 +65,19 @@ export function reasonOf(error: unknown): string {
   const inner = isNativeError(cause) ? cause.message || (cause as { code?: string }).code : undefined;
   return inner ? `${message} (${inner})` : message;
 }
+
+/** What a caller's callback threw, on its way to the caller past whatever would try the transfer again. */
+export class CallbackFailure extends Error {
+  constructor(readonly thrown: unknown) {
+    super("the callback threw");
+  }
+
+  /** Calls a caller's callback. */
+  static of<T>(callback: () => T): T {
+    try {
+      return callback();
+    } catch (thrown) {
+      throw new CallbackFailure(thrown);
+    }
+  }
+}

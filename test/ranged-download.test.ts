@@ -94,6 +94,17 @@ test("a part that breaks off goes on where it ended", async () => {
   expect(told.at(-1)).toBe(4_000_000);
 });
 
+test("what the caller's function throws ends the call, and no server is asked again for it", async () => {
+  const file = await open({
+    onBytes: () => {
+      throw new RangeError("enough");
+    },
+  });
+  await expect(file.fetch([{ start: 0, end: 100 }])).rejects.toThrow(new RangeError("enough"));
+  expect(server.requests).toHaveLength(2);
+  await file.close();
+});
+
 test("a server that is busy for a moment is asked again, one that stays so is given up", async () => {
   const busy: Manner = (_request, response) => response.writeHead(503).end();
   server.manner = onRequest(2, busy);
