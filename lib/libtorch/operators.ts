@@ -20,8 +20,11 @@ import { elfFault, readElfDynamic } from "./elf.js";
 import { type LoadedAddon, loadedAddon } from "./load-addon.js";
 import { emptyLibrary } from "./stand-in.js";
 
-/** Libraries of libtorch, by the names of their files; the first group is the name without version. */
-const LIBTORCH_PART = /^(lib(?:c10|torch|caffe2|shm)\w*\.so)(?:\.[0-9.]+)?$/;
+/**
+ * Libraries of libtorch, by the names of their files; the first group is the name without version. Not libtorchaudio and
+ * libtorchvision, which operators of theirs need.
+ */
+const LIBTORCH_PART = /^(lib(?:c10d?|torch|caffe2|shm)(?:_\w+)?\.so)(?:\.[0-9.]+)?$/;
 /** Needed by the libraries of every wheel, and used by few. */
 const PYTHON_PART = "libtorch_python.so";
 /** An empty library that needs libtorch_cpu; a libtorch may do without. */

@@ -67,6 +67,7 @@ test("what is no library for this process is refused by name, and the process go
   const arm = Buffer.from(bytes);
   arm.writeUInt16LE(process.arch === "arm64" ? 62 : 183, 18);
   const other = cpuName === "libtorch_cpu.so" ? "libtorch_cpu.so.1.13" : "libtorch_cpu.so";
+  const beyond = Buffer.from(bytes).fill(0xff, 32, 40);
   const wheel = "site/old/_C.so";
   write("site/old-1.0.dist-info/METADATA", "Name: old\nRequires-Dist: torch (==1.2.3)\n");
   const rows: [library: string, code: string, message: RegExp][] = [
@@ -76,6 +77,7 @@ test("what is no library for this process is refused by name, and the process go
     [write("empty.so", ""), "OPERATORS_UNUSABLE", /it is no ELF library/],
     [write("half.so", bytes.subarray(0, bytes.length / 2)), "OPERATORS_UNUSABLE", /it is truncated/],
     [write("head.so", bytes.subarray(0, 64)), "OPERATORS_UNUSABLE", /it is truncated/],
+    [write("beyond.so", beyond), "OPERATORS_UNUSABLE", /truncated or damaged: it has no table of segments/],
     [write("arm.so", arm), "OPERATORS_UNUSABLE", /it is for ELF machine/],
     [write("alone.so", emptyLibrary("alone.so", [], like)), "OPERATORS_UNUSABLE", /one that does not use libtorch/],
     [
@@ -108,6 +110,12 @@ test("what is no library for this process is refused by name, and the process go
     expect(results[i]!.message).toMatch(/^Expected .+ for .+ but received .+/);
   }
   expect(results.at(-1)).toBeNull();
+});
+
+test("a package's own library is none of libtorch's, whatever its name begins with", async () => {
+  const operators = write("_audio.so", emptyLibrary("_audio.so", [cpuName, "libtorchaudio.so"], like));
+  const first = write("first.so", emptyLibrary("libtorchaudio.so", [cpuName], like));
+  expect(await outcomes([[first, operators]])).toEqual([null]);
 });
 
 test("what is no path is refused", async () => {
