@@ -78,7 +78,7 @@ export async function installLibtorch(options: InstallOptions = {}): Promise<Ins
   let thrown: { error: unknown } | undefined;
   const log = (line: string): void => {
     try {
-      report?.(line);
+      report?.(withoutCredentials(line));
     } catch (error) {
       thrown = { error };
       throw error;
@@ -102,9 +102,10 @@ export async function installLibtorch(options: InstallOptions = {}): Promise<Ins
     // What the caller's own function throws is the caller's, whatever was made of it on the way here.
     if (thrown) throw thrown.error;
     throwIfAborted(signal);
-    if (!isLeNet5Error(cause)) throw installFailed((cause as Error).message, cause);
+    if (!isLeNet5Error(cause)) throw installFailed(withoutCredentials((cause as Error).message), cause);
     if (cause.code !== "LENET5_LIBTORCH_INSTALL_FAILED" || apt) throw cause;
-    throw new LeNet5Error("LIBTORCH_INSTALL_FAILED", `${cause.message}. ${await otherWays()}`, { cause });
+    const message = `${withoutCredentials(cause.message)}. ${await otherWays()}`;
+    throw new LeNet5Error("LIBTORCH_INSTALL_FAILED", message, { cause });
   }
 }
 
@@ -199,7 +200,8 @@ async function fill(
     return path;
   }
   if (from) {
-    const file = basename(new URL(from).pathname);
+    // An address may end in no name.
+    const file = basename(new URL(from).pathname) || "libtorch.zip";
     const target = join(wheels, file);
     log(`Fetching ${from}`);
     const parts = cuda ? undefined : await unpackParts({ url: from, file }, made, wheels, { log, signal });
@@ -354,6 +356,11 @@ async function otherWays(): Promise<string> {
   ];
   if (await isDebian()) ways.unshift("`npx lenet5 install --apt` (apt-get install libtorch-dev)");
   return `Other ways: ${ways.join(", ")}`;
+}
+
+/** A text whose addresses tell no user's name and password: indexes of companies have them, logs are read by many. */
+function withoutCredentials(text: string): string {
+  return text.replace(/(https?:\/\/)[^/?#\s]*@/g, "$1…@");
 }
 
 function isAddress(text: string): boolean {

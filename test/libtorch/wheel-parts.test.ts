@@ -102,6 +102,32 @@ describe("of an address", () => {
     expect(lines.join("\n")).not.toContain("fetching the whole file");
   });
 
+  test("of one that ends in no name", async () => {
+    await installLibtorch({ from: server.address, log });
+    expectInstalled();
+    server.manner = whole;
+    await installLibtorch({ from: `${server.address}/?latest`, log });
+    expectInstalled();
+  });
+
+  test("what log throws on the way comes out", async () => {
+    const throwing = (line: string) => {
+      if (line.includes("%")) throw new RangeError("enough");
+    };
+    await expect(installLibtorch({ from: from(), log: throwing })).rejects.toThrow(new RangeError("enough"));
+    expect(cached()).toEqual([]);
+  });
+
+  test("nobody reads the password of an address in what is told", async () => {
+    const secret = `${from().replace("//", "//somebody:secret@")}`;
+    const error: Error = await installLibtorch({ from: secret, log }).then(
+      () => new Error("installed"),
+      (reason) => reason,
+    );
+    expect(error.message).toContain("http://…@127.0.0.1:");
+    expect([error.message, ...lines].join("\n")).not.toContain("secret");
+  });
+
   const whole: Manner = (_request, response, { bytes }) => response.writeHead(200).end(bytes);
   /** One that does well until the parts themselves are fetched, which is behind the first range and the list. */
   const later =
