@@ -12,16 +12,17 @@ import { readModel } from "./runner/model.mjs";
 import { benchmarks, modelFiles, packageEntry, resultFile } from "./runner/paths.mjs";
 import { significant, summarize } from "./runner/statistics.mjs";
 import { inference } from "./runner/suites/inference.mjs";
+import { scriptModule } from "./runner/suites/script-module.mjs";
 import { startup } from "./runner/suites/startup.mjs";
 import { training } from "./runner/suites/training.mjs";
-import { childEnvironment, fmaPeak, registry } from "./runner/systems.mjs";
+import { childEnvironment, fmaPeak, registry, takingPart } from "./runner/systems.mjs";
 import { plainTable, targetCells } from "./runner/table.mjs";
 import { compare, MULTIPLY_ADDS } from "./runner/targets.mjs";
 
-const suites = { startup, inference, training };
+const suites = { startup, inference, training, "script-module": scriptModule };
 const help = `Usage: npm run bench -- [options]
 
-  --suite NAMES    startup, inference, training, comma-separated (default: all)
+  --suite NAMES    startup, inference, training, script-module, comma-separated (default: all)
   --systems NAMES  ${registry.map(({ name }) => name).join(", ")} (default: all)
   --batches LIST   batch sizes of the inference suite (default: 1,32,256,1024)
   --json FILE      where the result goes (default: benchmarks/results/latest.json)
@@ -87,6 +88,7 @@ const settings = {
   inferenceRounds: quick ? 2 : 7,
   trainingSeconds: quick ? 0.4 : 1.2,
   trainingRounds: quick ? 2 : 5,
+  scriptModuleRounds: quick ? 2 : 5,
   startupRounds: quick ? 1 : 3,
   fits: options.fits === undefined ? (quick ? 1 : 5) : whole(options.fits, "fits", 100),
   recipe: {
@@ -164,7 +166,7 @@ async function startPeak() {
 /** Starts the systems of a suite, loads weights and data, and stops each until its turn. */
 async function startChildren(suite) {
   const children = new Map();
-  for (const system of selected) {
+  for (const system of takingPart(selected, suite)) {
     if (system.suites[suite] !== undefined) {
       absent(system.name, system.suites[suite], suite);
       continue;
@@ -172,10 +174,13 @@ async function startChildren(suite) {
     const child = new Child(system, childSettings);
     try {
       const { versions } = await child.ready();
-      const loaded = await child.request({ cmd: "load", model: modelFiles, threads: settings.threads });
-      environment.versions[system.name] = { ...versions, ...loaded.versions };
-      if (loaded.threads !== undefined) threadsUsed.set(system, loaded.threads);
-      await child.request({ cmd: "data", data });
+      environment.versions[system.name] = versions;
+      if (!system.modules) {
+        const loaded = await child.request({ cmd: "load", model: modelFiles, threads: settings.threads });
+        Object.assign(environment.versions[system.name], loaded.versions);
+        if (loaded.threads !== undefined) threadsUsed.set(system, loaded.threads);
+        await child.request({ cmd: "data", data });
+      }
       child.pause();
       children.set(system, child);
     } catch (error) {
@@ -188,12 +193,13 @@ async function startChildren(suite) {
 
 const results = [];
 for (const suite of chosenSuites) {
-  report(`${suite}: ${selected.map(({ name }) => name).join(", ")}`);
+  const taking = takingPart(selected, suite);
+  report(`${suite}: ${taking.map(({ name }) => name).join(", ")}`);
   const children = suite === "startup" ? new Map() : await startChildren(suite);
-  const yardstick = suite === "startup" ? undefined : await startPeak();
+  const yardstick = suite === "startup" || suite === "script-module" ? undefined : await startPeak();
   const rows = await suites[suite]({
     settings,
-    selected,
+    selected: taking,
     children,
     report,
     fail,

@@ -7,9 +7,24 @@ import { spawn } from "node:child_process";
 import { createWriteStream, existsSync } from "node:fs";
 import { lstat, mkdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { nativePeers, nodePeers, peers, pythonExecutable, pythonPeers, systems } from "./runner/paths.mjs";
+import {
+  nativePeers,
+  nodePeers,
+  peers,
+  pythonExecutable,
+  pythonPeers,
+  scriptModels,
+  systems,
+} from "./runner/paths.mjs";
 
-const pythonPackages = ["torch==2.13.0", "tensorflow-cpu==2.21.*", "numpy"];
+const pythonPackages = [
+  "torch==2.13.0",
+  "tensorflow-cpu==2.21.*",
+  "numpy",
+  "torchvision==0.28.*",
+  "torchaudio==2.11.*",
+  "timm==1.0.*",
+];
 const nodePackages = {
   "@tensorflow/tfjs": "4.22.0",
   "@tensorflow/tfjs-backend-cpu": "4.22.0",
@@ -72,6 +87,11 @@ async function python() {
     await run("python", process.env.LENET5_PYTHON ?? "python3", ["-m", "venv", pythonPeers]);
   }
   await run("python", pythonExecutable, ["-m", "pip", "install", "--progress-bar", "off", ...pythonPackages]);
+}
+
+async function scriptModules() {
+  await mkdir(scriptModels, { recursive: true });
+  await run("script-models", pythonExecutable, [join(systems, "script_models.py"), scriptModels]);
 }
 
 async function node() {
@@ -152,6 +172,10 @@ async function sources(name) {
 
 await mkdir(nativePeers, { recursive: true });
 const results = [await step("python", pythonPackages, python), await step("node", nodePackages, node)];
+if (results[0]) {
+  const maker = await readFile(join(systems, "script_models.py"), "utf8");
+  results.push(await step("script-models", [pythonPackages, maker], scriptModules));
+}
 if (results.every(Boolean)) results.push(await step("tfjs-node", [nodePackages, process.version], tfjsNode));
 results.push(await step("fma-peak", await sources("fma-peak"), () => native("fma-peak", {})));
 const torch = await libtorchDirectory().catch(() => undefined);

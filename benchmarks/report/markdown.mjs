@@ -77,6 +77,34 @@ function startupTable(result) {
   ];
 }
 
+function scriptModuleTable(result) {
+  const rows = rowsOf(result, "script-module");
+  if (rows.length === 0) return [];
+  const cell = (what, system, how) => {
+    const row = rows.find((one) => one.what === what && one.system === system && one.how === how);
+    if (row === undefined) return "–";
+    return row.correct ? `${figure(row.p50Ms)} / ${milliseconds(row.p99Ms)}` : "wrong answers";
+  };
+  const all = [...new Set(rows.map(({ what }) => what))];
+  const loading = all.filter((what) => rows.some((row) => row.what === what && row.how === "loading"));
+  return [
+    "Anyone's TorchScript, a call's median / 99th percentile; loading is awaited:",
+    markdownTable([
+      ["", "`runSync`", "awaited", "torch.jit"],
+      ...all.map((what) =>
+        loading.includes(what)
+          ? [what, "–", cell(what, "script-module", "loading"), cell(what, "torch-jit", "loading")]
+          : [
+              what,
+              cell(what, "script-module", "runSync"),
+              cell(what, "script-module", "awaited"),
+              cell(what, "torch-jit", "call"),
+            ],
+      ),
+    ]),
+  ];
+}
+
 /** A system's versions are one line; a library that several systems share is named once. */
 function versionsLine(versions) {
   const all = Object.assign({}, ...Object.values(versions ?? {}));
@@ -126,6 +154,7 @@ export function report(result, charts) {
         ]
       : []),
     ...startupTable(result),
+    ...scriptModuleTable(result),
     ...(absent.length > 0
       ? [
           `Absent:\n\n${absent.map(({ system, suite, why }) => `- ${label(system)}${suite ? ` (${suite})` : ""}: ${why}`).join("\n")}`,

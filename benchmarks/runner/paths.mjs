@@ -23,6 +23,9 @@ export const modelFiles = {
   onnx: join(model, "lenet5.onnx"),
 };
 
+/** The TorchScript files of the script-module suite, made by `systems/script_models.py`. */
+export const scriptModels = join(peers, "script-models");
+
 /** The package as a user gets it. */
 export const packageEntry = join(root, "dist", "esm", "lenet5-libtorch.js");
 

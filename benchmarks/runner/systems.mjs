@@ -1,7 +1,16 @@
 // Every system that can be measured: how its process is started, and why it may be absent.
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { modelFiles, nativePeers, nodePeers, packageEntry, peers, pythonExecutable, systems } from "./paths.mjs";
+import {
+  modelFiles,
+  nativePeers,
+  nodePeers,
+  packageEntry,
+  peers,
+  pythonExecutable,
+  scriptModels,
+  systems,
+} from "./paths.mjs";
 
 const setup = "run `npm run bench:setup`";
 
@@ -26,6 +35,7 @@ const npmPeer = (name, file = "package.json") => [
   join(nodePeers, "node_modules", name, file),
   `${name} is not installed: ${setup}`,
 ];
+const modules = [join(scriptModels, "lstm.pt"), `the TorchScript files were not made: ${setup}`];
 const libtorchPlain = join(nativePeers, "libtorch-plain", "libtorch-plain");
 
 /** The peak's measurement speaks the same protocol, so that it is taken in the same rounds as what it is compared with. */
@@ -34,6 +44,7 @@ export const fmaPeak = join(nativePeers, "fma-peak", "fma-peak");
 /**
  * `suites`: what the system takes part in; a string says why it does not. `fits`: its runs to 99 % (the two that are
  * compared run oftenest). `concurrent`: has an asynchronous prediction worth measuring beside the synchronous one.
+ * `modules`: runs anyone's TorchScript, and takes part in the suite script-module alone.
  */
 export const registry = [
   {
@@ -107,7 +118,26 @@ export const registry = [
     }),
     suites: { training: "an inference system" },
   },
+  {
+    name: "script-module",
+    label: "lenet5-libtorch, ScriptModule",
+    ...nodeSystem("script_module.mjs", { needs: [built, modules] }),
+    modules: true,
+  },
+  {
+    name: "torch-jit",
+    label: "PyTorch, torch.jit",
+    ...pythonSystem("torch_jit.py", "torch"),
+    absent: () =>
+      [[pythonExecutable, `torch is not installed: ${setup}`], modules].find(([path]) => !existsSync(path))?.[1],
+    modules: true,
+  },
 ].map((system) => ({ suites: {}, ...system }));
+
+/** The systems of a suite. */
+export function takingPart(systems, suite) {
+  return systems.filter(({ modules: others = false }) => others === (suite === "script-module"));
+}
 
 /** Environment of every child: one thread count, whatever a library calls it, and caches kept beside the peers. */
 export function childEnvironment(threads) {

@@ -13,7 +13,7 @@ function ratioText({ ratio, target }) {
   return target < 1 ? `${(ratio * 100).toFixed(0)} %` : `${ratio.toFixed(2)} ×`;
 }
 
-const targetText = (target) => (target < 1 ? `${target * 100} %` : `${target} ×`);
+const targetText = (target) => (target < 1 ? `${(target * 100).toFixed(0)} %` : `${target} ×`);
 const reachedText = (reached) => (reached === null ? "not measured" : reached ? "yes" : "no");
 
 /** The promises as rows of cells, the heading first. */

@@ -84,6 +84,49 @@ function startup(result) {
   ];
 }
 
+/** The suite script-module: a call's time, how it is called, and how many times torch.jit's it may be. */
+const SCRIPT_MODULE = [
+  ["MLP, batch 1", "runSync", 1.5],
+  ["MLP, batch 1", "awaited", 2.5],
+  ["MLP, batch 256", "awaited", 1.1],
+  ["ResNet-18, batch 1", "awaited", 1.1],
+  ["ResNet-18, batch 8", "awaited", 1.1],
+  ["MobileNetV3-small, batch 1", "awaited", 1.1],
+  ["DeepLabV3, batch 1", "awaited", 1.1],
+  ["ViT-tiny, batch 1", "awaited", 1.1],
+  ["Conformer, batch 1", "awaited", 1.1],
+  ["2-layer LSTM, batch 1", "awaited", 1.3],
+  ["loading ResNet-18", "loading", 1.3],
+  ["loading EfficientNet-B0", "loading", 1.3],
+];
+
+function scriptModule(result) {
+  const row = (system, what, how) =>
+    result.results.find(
+      (one) => one.suite === "script-module" && one.system === system && one.what === what && one.how === how,
+    );
+  return SCRIPT_MODULE.map(([what, how, most]) => {
+    const ours = row("script-module", what, how);
+    const theirs = row("torch-jit", what, how === "loading" ? how : "call");
+    const ratio = ours && theirs && ours.correct && theirs.correct ? theirs.p50Ms / ours.p50Ms : null;
+    return {
+      what: how === "loading" ? what : `${what}, ${how}`,
+      ours: ours?.p50Ms ?? null,
+      unit: "ms",
+      peer: "torch-jit",
+      theirs: theirs?.p50Ms ?? null,
+      ratio,
+      spread: ours && theirs ? pairedSpread(theirs, ours, "p50Ms") : null,
+      target: 1 / most,
+      reached: ours === undefined || theirs === undefined ? null : ratio !== null && ratio >= 1 / most,
+    };
+  });
+}
+
+/** The libtorch engine against libtorch without us. */
+const ENGINE = "lenet5-libtorch";
+const PLAIN = ["libtorch-plain"];
+
 /**
  * Every promise as a row: `ratio` of the medians, the `target` it must reach, `reached` (null: not measured). Rows
  * whose suite is not in the result are left out.
@@ -95,6 +138,8 @@ export function compare(result) {
     const batches = [...new Set(result.results.filter((row) => row.suite === "inference").map((row) => row.batch))];
     for (const batch of batches)
       rows.push(rate(result, `inference, batch ${batch}`, "inference", batch, ["onnxruntime-node"], 2.5));
+    for (const batch of batches)
+      rows.push(rate(result, `libtorch engine, inference, batch ${batch}`, "inference", batch, PLAIN, 0.95, ENGINE));
     rows.push(rate(result, "inference, batch 1", "inference", 1, ["pytorch", "pytorch-optimized"], 15));
     rows.push(rate(result, "inference, batch 1", "inference", 1, ["tensorflow"], 15));
     rows.push(
@@ -109,6 +154,7 @@ export function compare(result) {
     ]) {
       rows.push(rate(result, "training, batch 64", "training", 64, [peer], target));
     }
+    rows.push(rate(result, "libtorch engine, training, batch 64", "training", 64, PLAIN, 0.95, ENGINE));
     rows.push(rate(result, "training with augmentation against without", "training", 64, ["pytorch"], 5, AUGMENTED));
     const ours = find(result, "training", OURS);
     const peer = find(result, "training", "pytorch");
@@ -137,6 +183,7 @@ export function compare(result) {
       reached: missed ? false : seconds === null ? null : seconds < 3,
     });
   }
+  if (has("script-module")) rows.push(...scriptModule(result));
   const peak = result.environment.fmaPeak?.multiplyAddsPerSecond;
   const full = find(result, "inference", OURS, 256);
   if (has("inference")) {

@@ -66,6 +66,11 @@ void use_libtorch_threads() {
   used = threads;
 }
 
+int libtorch_threads() {
+  const int threads = process_threads;
+  return threads == 0 ? at::get_num_threads() : threads;
+}
+
 #if AT_PARALLEL_OPENMP
 
 OneLibtorchThread::OneLibtorchThread() : before_(at::get_num_threads()) {

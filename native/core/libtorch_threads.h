@@ -14,6 +14,9 @@ void set_libtorch_threads(int threads);
 // Makes the process's number the calling thread's.
 void use_libtorch_threads();
 
+// The process's number of threads.
+int libtorch_threads();
+
 // One thread for the calling thread's computing, as long as this lives: for work that is too small to be shared.
 class OneLibtorchThread {
  public:

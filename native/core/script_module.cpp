@@ -4,6 +4,7 @@
 #include <caffe2/serialize/read_adapter_interface.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <mutex>
 
@@ -16,6 +17,8 @@
 
 namespace lenet5 {
 namespace {
+
+using Clock = std::chrono::steady_clock;
 
 // An archive in memory, as libtorch's reader wants it.
 class MemoryReader : public caffe2::serialize::ReadAdapterInterface {
@@ -146,7 +149,9 @@ Value ScriptModule::run(const std::string& name, Arguments arguments, bool keep)
   try {
     std::vector<c10::IValue> stack = bind_arguments(name, method.function().getSchema(), arguments, device_);
     arguments = Arguments{};
+    const auto begin = Clock::now();
     result = method(std::move(stack));
+    last_nanoseconds_ = std::chrono::nanoseconds(Clock::now() - begin).count();
   } catch (...) {
     throw current_script_error();
   }

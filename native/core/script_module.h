@@ -3,6 +3,8 @@
 
 #include <torch/script.h>
 
+#include <atomic>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <shared_mutex>
@@ -80,6 +82,10 @@ class ScriptModule {
   // Throws SCRIPT_METHOD_NOT_FOUND, SCRIPT_ARGUMENTS, INVALID_ARGUMENT, SCRIPT_RAISED, SCRIPT_UNSUPPORTED.
   Value run(const std::string& method, Arguments arguments, bool keep);
 
+  // Whether a call is worth another thread's time, judging by the one before: the way there and back takes some 20
+  // microseconds.
+  bool worth_a_thread() const { return last_nanoseconds_ > 50'000; }
+
   // Waits for running methods, then moves parameters, buffers and tensor attributes.
   Inspection to(const std::string& device);
 
@@ -103,6 +109,7 @@ class ScriptModule {
   c10::Device device_;
   std::vector<std::pair<std::string, std::string>> extra_files_;
   int64_t bytes_ = 0;
+  std::atomic<int64_t> last_nanoseconds_{INT64_MAX};
   // Shared by runs, exclusive for whatever reads or moves the module's state from outside.
   mutable std::shared_mutex mutex_;
 };

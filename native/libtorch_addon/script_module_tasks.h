@@ -11,6 +11,8 @@
 #include "../addon/async_task.h"
 #include "../addon/constructors.h"
 #include "../addon/external.h"
+#include "../core/compute_threads.h"
+#include "../core/libtorch_threads.h"
 #include "../core/script_module.h"
 #include "js_value.h"
 #include "prepared_call.h"
@@ -59,7 +61,14 @@ class RunTask : public AsyncTask {
         wrap_(Napi::Persistent(wrap)) {}
 
  private:
-  void Run() override { result_ = module_->run(method_, std::move(call_->arguments), options_.keep); }
+  void Run() override {
+    const auto call = [this] { result_ = module_->run(method_, std::move(call_->arguments), options_.keep); };
+    if (module_->worth_a_thread() && libtorch_threads() > 1) {
+      on_compute_thread(call);
+    } else {
+      call();
+    }
+  }
   Napi::Value Result(Napi::Env env) override { return to_js(env, result_, {wrap_.Value(), options_.big_integers}); }
 
   ModulePointer module_;

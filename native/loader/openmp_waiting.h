@@ -11,10 +11,12 @@ namespace lenet5::loader {
 // sleep; waking it takes longer than most operators. One call from a second thread halves libtorch's speed for the rest
 // of the process's life.
 //
-// The resolution: with OMP_WAIT_POLICY=ACTIVE it spins a thousand times, some 30 microseconds, and then sleeps.
-// GOMP_SPINCOUNT keeps the count of a process without too many teams what it always is, where ACTIVE alone would have
-// it spin for minutes. libgomp reads both from the environment when it is opened, and never again: they are there while
-// this lives, are gone before a child process could inherit them, and are never set over a choice of the user's.
+// The resolution: with OMP_WAIT_POLICY=ACTIVE it spins a thousand times, some 50 microseconds, and then sleeps.
+// GOMP_SPINCOUNT is the count where teams are not too many: 4,000, some 200 microseconds, which is longer than from one
+// operator to the next. ACTIVE alone would have it spin for minutes, libgomp's default for 15 milliseconds; on a
+// machine that has other work, that is time of the very processor that the thread waited for needs. libgomp reads both
+// from the environment when it is opened, and never again: they are there while this lives, are gone before a child
+// process could inherit them, and are never set over a choice of the user's.
 class OpenMpWaiting {
  public:
   // `folder`: where libtorch lies. A libtorch with LLVM's or Intel's OpenMP takes ACTIVE for "for ever": it gets

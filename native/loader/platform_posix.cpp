@@ -100,7 +100,7 @@ OpenMpWaiting::OpenMpWaiting(const std::string& folder) {
   if (has_another_openmp(folder)) return;
   set_ = true;
   ::setenv("OMP_WAIT_POLICY", "ACTIVE", 1);
-  ::setenv("GOMP_SPINCOUNT", "300000", 1);
+  ::setenv("GOMP_SPINCOUNT", "4000", 1);
 }
 
 OpenMpWaiting::~OpenMpWaiting() {

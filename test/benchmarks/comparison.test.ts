@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { expect, test } from "vitest";
-import { benchmarkModule, sampleResult } from "./modules.js";
+import { benchmarkModule, sampleResult, scriptModule } from "./modules.js";
 
 const { median, quartiles, summarize } = await benchmarkModule("runner/statistics.mjs");
 const { compare, MULTIPLY_ADDS } = await benchmarkModule("runner/targets.mjs");
@@ -54,6 +54,38 @@ test("ratios are those of the medians, against the better of several peers", () 
   expect(row(found, "training alone to 99 %, under 3 s")).toMatchObject({ reached: true });
   expect(row(found, "share of the multiply-add peak, batch 256")).toMatchObject({ ratio: 0.4, reached: true });
   expect(MULTIPLY_ADDS).toBe(416_520);
+});
+
+test("a script module's call may take so many times torch.jit's, and wrong answers reach nothing", () => {
+  const found = rows(({ results }) => {
+    results.push(
+      scriptModule("torch-jit", "MLP, batch 1", "call", 0.02),
+      scriptModule("script-module", "MLP, batch 1", "runSync", 0.025),
+      scriptModule("script-module", "MLP, batch 1", "awaited", 0.08),
+      scriptModule("torch-jit", "loading ResNet-18", "loading", 30),
+      scriptModule("script-module", "loading ResNet-18", "loading", 36),
+      scriptModule("torch-jit", "ResNet-18, batch 1", "call", 20),
+      scriptModule("script-module", "ResNet-18, batch 1", "awaited", 20, false),
+    );
+  });
+  expect(row(found, "MLP, batch 1, runSync")).toMatchObject({ reached: true, peer: "torch-jit" });
+  expect(row(found, "MLP, batch 1, runSync").ratio).toBeCloseTo(0.8);
+  expect(row(found, "MLP, batch 1, awaited")).toMatchObject({ ratio: 0.25, target: 0.4, reached: false });
+  expect(row(found, "loading ResNet-18").reached).toBe(true);
+  expect(row(found, "ResNet-18, batch 1, awaited")).toMatchObject({ ratio: null, reached: false });
+  expect(row(found, "2-layer LSTM, batch 1, awaited")).toMatchObject({ ratio: null, reached: null });
+});
+
+test("the libtorch engine is held to libtorch without us", () => {
+  const found = rows(({ results }) => {
+    const like = results.find((one) => one.suite === "inference" && one.batch === 1)!;
+    results.push(
+      { ...like, system: "lenet5-libtorch", imagesPerSecond: 950 },
+      { ...like, system: "libtorch-plain", imagesPerSecond: 1000 },
+    );
+  });
+  expect(row(found, "libtorch engine, inference, batch 1")).toMatchObject({ ratio: 0.95, reached: true });
+  expect(row(found, "libtorch engine, inference, batch 256")).toMatchObject({ ratio: null, reached: null });
 });
 
 test("the spread pairs rounds: a machine that slows down for both leaves the ratio alone", () => {

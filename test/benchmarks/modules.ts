@@ -26,6 +26,18 @@ const rate = (suite: string, system: string, batch: number, imagesPerSecond: num
 const inference = (system: string, batch: number, imagesPerSecond: number) =>
   rate("inference", system, batch, imagesPerSecond, { p50Ms: 1, p99Ms: 2, correct: true, wrongLabels: 0 });
 
+/** A row of the suite script-module. */
+export const scriptModule = (system: string, what: string, how: string, p50Ms: number, correct = true): Row => ({
+  suite: "script-module",
+  system,
+  what,
+  how,
+  p50Ms,
+  p99Ms: 2 * p50Ms,
+  rounds: { p50Ms: [p50Ms * 0.9, p50Ms, p50Ms * 1.1] },
+  correct,
+});
+
 /** A result with round figures, of the shape that a run writes. */
 export function sampleResult(): { environment: Record<string, unknown>; results: Row[]; absent: unknown[] } {
   return {

@@ -138,3 +138,30 @@ test("the command refuses what it does not know", () => {
     expect(stderr).toContain(args[0] === "--fast" ? "--fast" : args[1]!.split(",").at(-1));
   }
 });
+
+test("script modules are called in turns, and an answer that is not torch.jit's fails the run", async () => {
+  const { CASES, LOADED, scriptModule } = await benchmarkModule("runner/suites/script-module.mjs");
+  const order: string[] = [];
+  const failures: string[] = [];
+  const answering = (name: string, wrongIn: string) => [
+    { name },
+    {
+      async turn({ cmd, file }: { cmd: string; file?: string }) {
+        if (cmd === "open") return { values: [1, file!.includes(wrongIn) ? 2 : 3] };
+        order.push(cmd);
+        return { calls: 10, seconds: 1, p50Ms: cmd === "runSync" ? 1 : 2, p99Ms: 4 };
+      },
+    },
+  ];
+  const results = await scriptModule({
+    settings: { scriptModuleRounds: 2, windowSeconds: 0.1, threads: 2 },
+    children: new Map([answering("script-module", "resnet18"), answering("torch-jit", "none")] as never),
+    report: () => {},
+    fail: (system: string, why: string) => failures.push(`${system}: ${why}`),
+  });
+  expect(order.slice(0, 6)).toEqual(["runSync", "awaited", "call", "awaited", "call", "runSync"]);
+  expect(results).toHaveLength(3 * CASES.length + 2 * LOADED.length);
+  expect(results[0]).toMatchObject({ what: "MLP, batch 1", how: "runSync", p50Ms: 1, correct: true });
+  expect(failures).toHaveLength(2);
+  expect(failures[0]).toMatch(/^script-module: ResNet-18, batch 1: not torch\.jit's answer/);
+});

@@ -6,7 +6,7 @@ import { describe, expect, test } from "vitest";
 import { packageRoot } from "#package-root";
 import { fixture } from "../script-module/expected.js";
 
-const entry = pathToFileURL(join(packageRoot, "dist/esm/index.js")).href;
+const entry = pathToFileURL(join(packageRoot, "dist/esm/lenet5-libtorch.js")).href;
 
 function run(body: string, environment: Record<string, string> = {}) {
   const { OMP_WAIT_POLICY, GOMP_SPINCOUNT, ...rest } = process.env;
@@ -34,7 +34,7 @@ describe.skipIf(process.platform !== "linux")("threads that wait for one another
   test("spin for a while before they sleep, and nobody else hears of it", () => {
     const { stdout, stderr } = run(open, shown);
     expect(stderr).toContain("OMP_WAIT_POLICY = 'ACTIVE'");
-    expect(stderr).toContain("GOMP_SPINCOUNT = '300000'");
+    expect(stderr).toContain("GOMP_SPINCOUNT = '4000'");
     expect(stdout).toBe("[null,null]\n\n");
   });
 
@@ -48,6 +48,73 @@ describe.skipIf(process.platform !== "linux")("threads that wait for one another
   });
 });
 
+describe.skipIf(process.platform !== "linux")("calls of script modules", () => {
+  const begin = `
+    import { readdirSync } from "node:fs";
+    import { ScriptModule, setNumThreads } from ${JSON.stringify(entry)};
+    const threads = () => readdirSync("/proc/self/task").length;
+    const square = { data: new Float32Array(160000).fill(0.01), shape: [400, 400], dtype: "float32" };
+    const load = (options) => ScriptModule.load(${JSON.stringify(fixture("slow"))}, { device: "cpu", ...options });`;
+
+  test("that follow one another are computed by one thread with one team", () => {
+    const { stdout } = run(`${begin}
+      setNumThreads(3);
+      const module = await load();
+      const before = threads();
+      for (let i = 0; i < 12; i++) await module.forward(square, 3);
+      console.log(threads() - before);`);
+    expect(Number(stdout)).toBe(3);
+  });
+
+  test("at once are computed by several, and errors reach their own caller", () => {
+    const { stdout } = run(`${begin}
+      setNumThreads(2);
+      const module = await load({ concurrency: 4 });
+      const calls = Array.from({ length: 24 }, (_, i) => module.forward(square, i % 3 === 0 ? "none" : 1 + (i % 3)));
+      const settled = await Promise.allSettled(calls);
+      const wanted = [await module.forward(square, 2), await module.forward(square, 3)].map(({ data }) => data[0]);
+      const right = settled.map(({ status, reason, value }, i) =>
+        i % 3 === 0 ? reason?.code === "LENET5_SCRIPT_ARGUMENTS" : value?.data[0] === wanted[(i % 3) - 1]);
+      console.log(right.every(Boolean));`);
+    expect(stdout).toBe("true\n");
+  });
+
+  test("that run or wait do not hold up the end of the process", () => {
+    const { stdout } = run(`${begin}
+      const module = await load();
+      for (let i = 0; i < 10; i++) module.forward(square, 200).catch(() => {});
+      setTimeout(() => { console.log("end"); process.exit(0); }, 50);`);
+    expect(stdout).toBe("end\n");
+  });
+
+  test("go on while the libtorch engine trains, and both end right", () => {
+    const { stdout } = run(`${begin}
+      const { LeNet5 } = await import(${JSON.stringify(entry)});
+      setNumThreads(2);
+      const module = await load();
+      const [alone] = (await module.forward(square, 3)).data;
+      const images = Uint8Array.from({ length: 784 * 640 }, (_, i) => (i * 101) & 255);
+      const data = { images, labels: Int32Array.from({ length: 640 }, (_, i) => i % 10) };
+      const trained = async (meanwhile) => {
+        const model = new LeNet5({ seed: 3, engine: "libtorch", device: "cpu" });
+        let training = true;
+        const done = model.fit(data, { epochs: 2 }).then(() => { training = false; });
+        let calls = 0;
+        while (meanwhile && training) {
+          const [value] = (await module.forward(square, 3)).data;
+          if (value !== alone) throw new Error("another answer");
+          calls++;
+        }
+        await done;
+        return [calls, Buffer.from(model.stateDict()["c5.weight"].data.buffer).toString("base64")];
+      };
+      const [none, quiet] = await trained(false);
+      const [calls, shared] = await trained(true);
+      console.log(none, calls > 0, quiet === shared);`);
+    expect(stdout).toBe("0 true true\n");
+  });
+});
+
 describe.skipIf(process.platform !== "linux")("setNumThreads", () => {
   test("counts for threads that have computed before", () => {
     const { stdout } = run(
@@ -56,11 +123,11 @@ describe.skipIf(process.platform !== "linux")("setNumThreads", () => {
       import { ScriptModule, setNumThreads } from ${JSON.stringify(entry)};
       const threads = () => readdirSync("/proc/self/task").length;
       const square = { data: new Float32Array(160000).fill(0.01), shape: [400, 400], dtype: "float32" };
-      setNumThreads(1);
+      setNumThreads(2);
       const module = await ScriptModule.load(${JSON.stringify(fixture("slow"))}, { device: "cpu" });
       await module.forward(square, 3);
       const before = threads();
-      setNumThreads(3);
+      setNumThreads(4);
       await module.forward(square, 3);
       console.log(threads() - before);`,
       { UV_THREADPOOL_SIZE: "1" },

@@ -163,7 +163,7 @@ test("several threads call at once, and one that ends in the middle takes nobody
   timeout: 60_000,
 }, async () => {
   const source = `
-    const { ScriptModule } = require(${JSON.stringify(join(packageRoot, "dist/cjs/index.js"))});
+    const { ScriptModule } = require(${JSON.stringify(join(packageRoot, "dist/cjs/lenet5-libtorch.js"))});
     const { parentPort, workerData } = require("node:worker_threads");
     ScriptModule.load(workerData.file, { device: "cpu" }).then((module) => {
       const x = { data: new Float32Array(40000).fill(0.01), shape: [200, 200], dtype: "float32" };

@@ -26,7 +26,7 @@ function summary(durations, seconds) {
 }
 
 /** Calls `call(0..calls-1)` round and round for the given time and takes each call's latency. */
-function measure(call, calls, seconds) {
+export function measure(call, calls, seconds) {
   const durations = [];
   const begin = performance.now();
   const deadline = begin + seconds * 1000;
@@ -41,7 +41,7 @@ function measure(call, calls, seconds) {
 }
 
 /** `measure` for a call that answers with a promise; `concurrency` of them are under way at a time. */
-async function measureAsync(call, calls, seconds, concurrency = 1) {
+export async function measureAsync(call, calls, seconds, concurrency = 1) {
   const durations = [];
   const begin = performance.now();
   const deadline = begin + seconds * 1000;
@@ -68,7 +68,8 @@ async function measureAsync(call, calls, seconds, concurrency = 1) {
  *
  * `system.load(model, threads)` gets the weights ready. `system.prepare(images, batch)` returns
  * `{ call(index), labels(output), async?, settings }` over consecutive batches. Training is optional:
- * `system.train(directory, batch, seconds)` and `system.fit(directory, recipe, evaluated)`.
+ * `system.train(directory, batch, seconds)` and `system.fit(directory, recipe, evaluated)`. A system that is no LeNet-5
+ * answers requests of its own, `system.commands`.
  */
 export function serve(system) {
   const prepared = new Map();
@@ -107,6 +108,7 @@ export function serve(system) {
     async fit({ data, recipe }) {
       return system.fit(data, recipe, (evaluation) => say({ event: "evaluation", ...evaluation }));
     },
+    ...system.commands,
   };
 
   async function prepare(batch) {
