@@ -111,7 +111,7 @@ function checkLibtorch(built: BuiltAddon | undefined): DoctorCheck[] {
 function checkBuiltAddon(built: BuiltAddon | undefined, problem: string): DoctorCheck {
   const name = "addon with libtorch";
   if (!built) return { name, status: "warning", found: problem, fix: "run `npx lenet5 install --build`" };
-  const kind = dirname(built.loader).includes("prebuilds") ? "prebuilt" : "built here";
+  const kind = /[\\/](prebuilds|@lenet5-libtorch)[\\/]/.test(built.loader) ? "prebuilt" : "built here";
   const what = `${kind} for libtorch ${built.libtorchVersion} with ${built.compiler}`;
   return { name, status: "ok", found: `${what}, in ${dirname(built.loader)}` };
 }

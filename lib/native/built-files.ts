@@ -1,12 +1,16 @@
-// The addons' files: where they lie, and opening them. They lie in `LENET5_BUILD_DIR` if that is set, else in `build/Release`, where a clone and
-// `lenet5 install --build` build, else among the prebuilt ones.
-import { existsSync } from "node:fs";
+// The addons' files: where they lie, and opening them. They lie in `LENET5_BUILD_DIR` if that is set; else in
+// `build/Release`, where a clone and `lenet5 install --build` build; else in the platform's package
+// (`@lenet5-libtorch/linux-x64` …), which npm installs beside this one where it fits; else in `prebuilds`, where
+// `npm run prebuild` puts them.
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { packageRoot } from "#package-root";
 import { LeNet5Error } from "../errors.js";
 import { isNativeError } from "../is.js";
 import { elfFault } from "../libtorch/elf.js";
+import { packageVersion } from "../version.js";
+import { PLATFORM_SCOPE, platformName } from "./platform.js";
 
 const requireHere = createRequire(join(packageRoot, "package.json"));
 
@@ -23,7 +27,7 @@ export function findBuilt(name: string): string {
   }
   const where = chosen
     ? `${name} in ${chosen} (LENET5_BUILD_DIR)`
-    : `a prebuilt or built ${name} for ${process.platform}-${process.arch} in ${packageRoot}`;
+    : `${name} in the package ${platformPackage()}, or built in ${packageRoot}${othersInstalled()}`;
   throw new LeNet5Error("ADDON_NOT_BUILT", `Expected ${where}. ${BUILD}.`);
 }
 
@@ -44,6 +48,47 @@ export function openBuilt(path: string): unknown {
   }
 }
 
-function packageFolders(): string[] {
-  return [join(packageRoot, "build", "Release"), join(packageRoot, "prebuilds", `${process.platform}-${process.arch}`)];
+/** Where an addon may lie that came with the package or was built in it, in order; each is looked at when it is its turn. */
+function* packageFolders(): Generator<string> {
+  yield join(packageRoot, "build", "Release");
+  const installed = installedPackage();
+  if (installed !== undefined) yield installed;
+  yield join(packageRoot, "prebuilds", platformName());
+}
+
+function platformPackage(): string {
+  return `${PLATFORM_SCOPE}/${platformName()}`;
+}
+
+/** The folder of this platform's package, if it is installed. @throws LENET5_ADDON_NOT_BUILT for another version's */
+function installedPackage(): string | undefined {
+  let description: string;
+  try {
+    description = requireHere.resolve(`${platformPackage()}/package.json`);
+  } catch {
+    return undefined;
+  }
+  let version: unknown;
+  try {
+    version = JSON.parse(readFileSync(description, "utf8")).version;
+  } catch (cause) {
+    const message = `Cannot read ${description}: it is damaged. Install ${platformPackage()} ${packageVersion} anew.`;
+    throw new LeNet5Error("ADDON_NOT_BUILT", message, { cause });
+  }
+  if (version !== packageVersion) {
+    const message = `Expected version ${packageVersion} of ${platformPackage()} but received ${version}. Install both packages in one version.`;
+    throw new LeNet5Error("ADDON_NOT_BUILT", message);
+  }
+  return dirname(description);
+}
+
+/** Names the packages for other platforms that lie here: node_modules may have come from another machine. */
+function othersInstalled(): string {
+  const folders = requireHere.resolve.paths(PLATFORM_SCOPE) ?? [];
+  const others = folders
+    .map((folder) => join(folder, PLATFORM_SCOPE))
+    .flatMap((folder) => (existsSync(folder) ? readdirSync(folder) : []))
+    .map((name) => `${PLATFORM_SCOPE}/${name}`);
+  if (others.length === 0) return "";
+  return ` (here is ${others.join(", ")}, for another platform: run \`npm install\` on this one)`;
 }

@@ -1,6 +1,6 @@
-// The packed package in an empty project: with the prebuilt addon and no install script, and built from its own sources.
+// The packed packages in an empty project: with the prebuilt addon and no install script, and built from its own sources.
 import { execFile } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -8,6 +8,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { packageRoot } from "#package-root";
 import { findLibtorch } from "../../lib/libtorch/find.js";
 import { findBuiltAddon } from "../../lib/libtorch/load-addon.js";
+import { platformName } from "../../lib/native/platform.js";
 
 const run = promisify(execFile);
 let folder: string;
@@ -26,17 +27,27 @@ beforeAll(async () => {
   delete env.LENET5_BUILD_DIR;
   mkdirSync(project);
   writeFileSync(join(project, "package.json"), JSON.stringify({ name: "empty", private: true }));
-  await run(process.execPath, ["scripts/prebuild.mjs"], { cwd: packageRoot });
-  const { stdout } = await run("npm", ["pack", "--json", "--pack-destination", folder], { cwd: packageRoot });
-  const [{ filename }] = JSON.parse(stdout) as [{ filename: string }];
-  await run("npm", ["install", "--ignore-scripts", "--no-audit", "--no-fund", join(folder, filename)], {
+  await run(process.execPath, ["scripts/prebuild.mjs", "--with-libtorch"], { cwd: packageRoot });
+  const { stdout } = await run(
+    process.execPath,
+    ["scripts/platform-packages.mjs", "--output", join(folder, "packed")],
+    {
+      cwd: packageRoot,
+    },
+  );
+  const packed = stdout.trim().split("\n");
+  // The main package, and of the others the one that npm would choose.
+  const { version } = JSON.parse(readFileSync(join(packageRoot, "package.json"), "utf8"));
+  const own = packed.filter(
+    (file) => file.endsWith(`libtorch-${version}.tgz`) || file.includes(`${platformName()}-${version}`),
+  );
+  await run("npm", ["install", "--ignore-scripts", "--prefer-offline", "--no-audit", "--no-fund", ...own], {
     cwd: project,
   });
 });
 
 afterAll(() => {
   rmSync(folder, { recursive: true, force: true });
-  // Left in place, it would be packed with whatever is packed next.
   rmSync(join(packageRoot, "prebuilds"), { recursive: true, force: true });
 });
 
@@ -51,6 +62,12 @@ async function predictsInBothFormats(): Promise<void> {
   }
 }
 
+test("the main package names the platforms' packages in its own version", () => {
+  const { version, optionalDependencies, scripts } = JSON.parse(readFileSync(join(installed, "package.json"), "utf8"));
+  expect(optionalDependencies[`@lenet5-libtorch/${platformName()}`]).toBe(version);
+  expect(scripts).toBeUndefined();
+});
+
 test("works with the prebuilt addon, installed with --ignore-scripts", async () => {
   expect(existsSync(join(installed, "build"))).toBe(false);
   await predictsInBothFormats();
@@ -58,18 +75,26 @@ test("works with the prebuilt addon, installed with --ignore-scripts", async () 
   expect(JSON.parse(stdout.trim().split("\n").at(-1)!)).toMatchObject({ ok: true });
 });
 
-test("says how to mend it where no libtorch is to be found", async () => {
+test("trains and predicts where there is no libtorch, and says what saving needs", async () => {
+  const code = `const { LeNet5, syntheticDigits } = require("lenet5-libtorch");
+    (async () => {
+      const digits = await syntheticDigits.generate({ count: 500, seed: 1 });
+      const model = new LeNet5({ seed: 1 });
+      const { epochs } = await model.fit(digits, { epochs: 1 });
+      console.log(epochs.length, (await model.predict(digits.images)).count);
+      await model.toTorchScript().catch((error) => console.log(error.code));
+    })();`;
   const nowhere = { ...env, LIBTORCH: join(folder, "nowhere") };
-  await expect(run(process.execPath, ["try.cjs"], { cwd: project, env: nowhere })).rejects.toMatchObject({
-    stderr: expect.stringMatching(/LENET5_LIBTORCH_NOT_FOUND/),
-  });
+  const { stdout } = await run(process.execPath, ["--eval", code], { cwd: project, env: nowhere });
+  expect(stdout).toBe("1 500\nLENET5_LIBTORCH_NOT_FOUND\n");
 });
 
-test("works when it is built in place", async () => {
-  rmSync(join(installed, "prebuilds"), { recursive: true });
+test("works when it is built in place, with tools that the build fetches", async () => {
+  rmSync(join(project, "node_modules", "@lenet5-libtorch"), { recursive: true });
   await expect(run(process.execPath, ["try.cjs"], { cwd: project, env })).rejects.toMatchObject({
     stderr: expect.stringMatching(/LENET5_ADDON_NOT_BUILT/),
   });
+  expect(existsSync(join(project, "node_modules", "cmake-js"))).toBe(false);
   await run(process.execPath, [join(installed, "scripts", "build-native.mjs")], { cwd: project, env });
   expect(existsSync(join(installed, "build", "Release", "lenet5_libtorch.node"))).toBe(true);
   await predictsInBothFormats();
