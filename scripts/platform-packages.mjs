@@ -2,9 +2,10 @@
 // which names them all as optional dependencies, so that npm installs the one that fits. They are named only in what is
 // packed: a clone builds its own addon, and `npm ci` there must not look for them.
 //
-//   node scripts/platform-packages.mjs [--output DIR]
+//   node scripts/platform-packages.mjs [--output DIR] [--prebuilds DIR]
 //
 // --output  where the .tgz files go, build/packages by default; their paths are printed, the main package's last
+// --prebuilds  what scripts/prebuild.mjs made, prebuilds/ by default
 
 import { spawnSync } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -15,13 +16,12 @@ import { main, root, StepFailed } from "./shared.mjs";
 const SCOPE = "@lenet5-libtorch";
 
 /**
- * @param {{ output?: string }} options
+ * @param {{ output?: string, prebuilds?: string }} options
  * @returns {{ platforms: string[], main: string }} paths of the packages
  */
-export function packPackages({ output = join(root, "build", "packages") } = {}) {
-  const prebuilds = join(root, "prebuilds");
+export function packPackages({ output = join(root, "build", "packages"), prebuilds = join(root, "prebuilds") } = {}) {
   const platforms = existsSync(prebuilds) ? readdirSync(prebuilds).sort() : [];
-  if (platforms.length === 0) throw new StepFailed("Expected prebuilt addons in prebuilds/: run `npm run prebuild`");
+  if (platforms.length === 0) throw new StepFailed(`Expected prebuilt addons in ${prebuilds}: run "npm run prebuild"`);
   const own = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
   rmSync(output, { recursive: true, force: true });
   const staged = join(output, "staged");
@@ -93,8 +93,11 @@ function writeJson(path, value) {
 
 if (process.argv[1] && resolve(process.argv[1]) === resolve(root, "scripts/platform-packages.mjs")) {
   await main(async () => {
-    const { values } = parseArgs({ options: { output: { type: "string" } } });
-    const { platforms, main: own } = packPackages({ ...(values.output && { output: resolve(values.output) }) });
+    const { values } = parseArgs({ options: { output: { type: "string" }, prebuilds: { type: "string" } } });
+    const { platforms, main: own } = packPackages({
+      ...(values.output && { output: resolve(values.output) }),
+      ...(values.prebuilds && { prebuilds: resolve(values.prebuilds) }),
+    });
     for (const path of [...platforms, own]) console.log(path);
   });
 }

@@ -1,10 +1,11 @@
 // Makes prebuilt addons: prebuilds/<platform>, from which scripts/platform-packages.mjs makes packages.
 //
-//   node scripts/prebuild.mjs [--target NAME]… [--with-libtorch]
+//   node scripts/prebuild.mjs [--target NAME]… [--with-libtorch] [--output DIR]
 //
 // --target         linux-x64, linux-arm64, linux-x64-musl, darwin-arm64, win32-x64 …; the platform at hand unless told.
 //                  linux-arm64 is cross-compiled on Linux x64 with Debian's g++-aarch64-linux-gnu
 // --with-libtorch  for the platform at hand also the addon with libtorch, as `npm run setup` has built it
+// --output         instead of prebuilds/
 //
 // The fused addon is linked with its own C++ runtime; which glibc it needs is printed, and is that of the machine that builds
 // or an older one: who publishes builds on an old one.
@@ -45,7 +46,7 @@ async function ownPlatform() {
  * Builds, strips and puts one platform's fused addon into prebuilds/.
  * @returns {Promise<string>} its folder
  */
-export async function prebuild(target) {
+export async function prebuild(target, prebuilds = join(root, "prebuilds")) {
   const start = performance.now();
   const own = await ownPlatform();
   const cross = target === own ? undefined : CROSS[target];
@@ -73,14 +74,14 @@ export async function prebuild(target) {
     log: join(output, "prebuild.log"),
     env: { ...process.env, NODE_PATH: tools },
   });
-  const folder = join(root, "prebuilds", target);
+  const folder = join(prebuilds, target);
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
   const addon = join(folder, "lenet5_fused.node");
   cpSync(join(output, "Release", "lenet5_fused.node"), addon);
   strip(addon, cross?.prefix ?? "");
   const kilobytes = Math.round(statSync(addon).size / 1024);
-  console.error(`prebuilds/${target}: ${kilobytes} KiB, ${needs(addon)} (${secondsSince(start)})`);
+  console.error(`${target}: ${kilobytes} KiB, ${needs(addon)} (${secondsSince(start)})`);
   return folder;
 }
 
@@ -132,11 +133,15 @@ async function addLibtorchAddon(folder) {
 if (process.argv[1] && resolve(process.argv[1]) === resolve(root, "scripts/prebuild.mjs")) {
   await main(async () => {
     const { values } = parseArgs({
-      options: { target: { type: "string", multiple: true }, "with-libtorch": { type: "boolean" } },
+      options: {
+        target: { type: "string", multiple: true },
+        "with-libtorch": { type: "boolean" },
+        output: { type: "string" },
+      },
     });
     const own = await ownPlatform();
     for (const target of values.target ?? [own]) {
-      const folder = await prebuild(target);
+      const folder = await prebuild(target, values.output && resolve(values.output));
       if (values["with-libtorch"] && target === own) await addLibtorchAddon(folder);
     }
   });

@@ -27,10 +27,11 @@ beforeAll(async () => {
   delete env.LENET5_BUILD_DIR;
   mkdirSync(project);
   writeFileSync(join(project, "package.json"), JSON.stringify({ name: "empty", private: true }));
-  await run(process.execPath, ["scripts/prebuild.mjs", "--with-libtorch"], { cwd: packageRoot });
+  const prebuilds = join(folder, "prebuilds");
+  await run(process.execPath, ["scripts/prebuild.mjs", "--with-libtorch", "--output", prebuilds], { cwd: packageRoot });
   const { stdout } = await run(
     process.execPath,
-    ["scripts/platform-packages.mjs", "--output", join(folder, "packed")],
+    ["scripts/platform-packages.mjs", "--output", join(folder, "packed"), "--prebuilds", prebuilds],
     {
       cwd: packageRoot,
     },
@@ -48,7 +49,6 @@ beforeAll(async () => {
 
 afterAll(() => {
   rmSync(folder, { recursive: true, force: true });
-  rmSync(join(packageRoot, "prebuilds"), { recursive: true, force: true });
 });
 
 const PREDICT = "console.log(new LeNet5({ seed: 1 }).predictSync(new Float32Array(784)).labels.length)";

