@@ -116,11 +116,21 @@ function checkBuiltAddon(built: BuiltAddon | undefined, problem: string): Doctor
   return { name, status: "ok", found: `${what}, in ${dirname(built.loader)}` };
 }
 
-/** Runs a script, given a module of this package, in a process of its own: what cannot be loaded may end the process. */
+/** Stands before and behind what a script in a process of its own finds. */
+const RESULT = "\u0001";
+const TELL = `const tell = (result) => process.stdout.write(${JSON.stringify(RESULT)} + JSON.stringify(result) + ${JSON.stringify(RESULT)});`;
+
+/**
+ * Runs a script, given a module of this package and `tell`, in a process of its own: what cannot be loaded may end the
+ * process.
+ */
 async function inProcessOfItsOwn<T>(script: string, module: string[], ...args: string[]): Promise<T> {
   const path = join(packageRoot, "dist", "cjs", ...module);
-  const { stdout } = await run(process.execPath, ["--eval", script, path, ...args], { timeout: 60_000 });
-  return JSON.parse(stdout) as T;
+  const { stdout } = await run(process.execPath, ["--eval", TELL + script, path, ...args], { timeout: 60_000 });
+  // What is loaded may write too, or end the process in silence.
+  const result = stdout.split(RESULT)[1];
+  if (result === undefined) throw new Error("without a word");
+  return JSON.parse(result) as T;
 }
 
 function ended(error: unknown): string {
@@ -137,9 +147,9 @@ async function checkFusedAddon(): Promise<DoctorCheck> {
   const script = `
     const { native } = require(process.argv[1]);
     try {
-      process.stdout.write(JSON.stringify({ sets: native().instructionSets() }));
+      tell({ sets: native().instructionSets() });
     } catch (error) {
-      process.stdout.write(JSON.stringify({ failure: error.message }));
+      tell({ failure: error.message });
     }`;
   type Result = { sets?: string[]; failure?: string };
   try {
@@ -157,9 +167,9 @@ async function checkLoading(): Promise<DoctorCheck> {
     const { loadAddonWithDetails } = require(process.argv[1]);
     try {
       const { libtorch, skipped } = loadAddonWithDetails();
-      process.stdout.write(JSON.stringify({ folder: libtorch.folder, skipped }));
+      tell({ folder: libtorch.folder, skipped });
     } catch (error) {
-      process.stdout.write(JSON.stringify({ failure: error.message }));
+      tell({ failure: error.message });
     }`;
   type Result = { folder?: string; skipped?: string[]; failure?: string };
   try {
@@ -180,7 +190,7 @@ async function checkOperators(): Promise<DoctorCheck[]> {
   const script = `
     const { loadAddon } = require(process.argv[1] + "/load-addon.js");
     const { loadOperators } = require(process.argv[1] + "/operators.js");
-    const report = (failure) => process.stdout.write(JSON.stringify({ failure }));
+    const report = (failure) => tell({ failure });
     try {
       loadAddon();
       loadOperators([process.argv[2]]).then(() => report(), (error) => report(error.message));

@@ -146,14 +146,22 @@ test("the doctor reports one that crashes while loading, and goes on", async () 
     "crash.so",
     "#include <stdlib.h>\n__attribute__((constructor)) static void end(void) { abort(); }",
   );
-  const whole = compile("fine.so", "int more;");
+  const silent = compile(
+    "silent.so",
+    "#include <unistd.h>\n__attribute__((constructor)) static void end(void) { _exit(0); }",
+  );
+  const whole = compile(
+    "fine.so",
+    '#include <stdio.h>\n__attribute__((constructor)) static void hello(void) { puts("{ hello"); fflush(stdout); }',
+  );
   const run = await lenet5(line`doctor --json`, {
-    env: { LENET5_OPERATORS: [crash, join(folder, "absent.so"), whole].join(delimiter) },
+    env: { LENET5_OPERATORS: [crash, silent, join(folder, "absent.so"), whole].join(delimiter) },
   });
   expect(run.status).toBe(0);
   const checks = (lastJson(run).checks as { name: string }[]).filter(({ name }) => name === "operators");
   expect(checks).toMatchObject([
     { status: "warning", found: `${crash}: the process that tried it was ended by SIGABRT` },
+    { status: "warning", found: `${silent}: the process that tried it ended: without a word` },
     { status: "warning", found: expect.stringContaining("absent.so") },
     { status: "ok", found: whole },
   ]);
