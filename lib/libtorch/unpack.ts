@@ -25,6 +25,8 @@ const UNNEEDED_LIBRARY = /^(lib)?(torch_python|shm)|_windows|\.a$|\.pyd$/;
 const LARGEST_ENTRY = 4 * 2 ** 30;
 /** What is read into memory, METADATA and RECORD, may be this large; torch's RECORD has 1.5 MB. */
 const LARGEST_TEXT = 64 * 2 ** 20;
+/** No libtorch has as many files, and each takes a kilobyte of memory; a torch wheel has 15,000. */
+const MOST_ENTRIES = 200_000;
 /** Entries that are unpacked at once. */
 const AT_ONCE = 8;
 const METADATA = /^torch-[^/]+\.dist-info\/METADATA$/;
@@ -98,8 +100,7 @@ async function unpack(archive: string, target: string, place: Placement, { recor
   });
   try {
     // The list of entries stands at the end of the archive: nothing is unpacked to have it.
-    const entries: Entry[] = [];
-    for await (const entry of zip.eachEntry() as AsyncIterable<Entry>) entries.push(entry);
+    const entries = await entriesOf(zip);
     const record = await recordOf(zip, archive, entries, known);
     const folders = new Set<string>();
     const take = async (entry: Entry): Promise<void> => {
@@ -144,6 +145,14 @@ async function unpack(archive: string, target: string, place: Placement, { recor
     zip.close();
   }
   return { metadata, count };
+}
+
+/** The list of an archive's entries. */
+export async function entriesOf(zip: ZipFile): Promise<Entry[]> {
+  if (zip.entryCount > MOST_ENTRIES) throw new Error(`it claims ${zip.entryCount} entries, more than a libtorch has`);
+  const entries: Entry[] = [];
+  for await (const entry of zip.eachEntry() as AsyncIterable<Entry>) entries.push(entry);
+  return entries;
 }
 
 /** A wheel's RECORD; `undefined` for an archive that is no wheel and has none. */

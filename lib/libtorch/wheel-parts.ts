@@ -10,13 +10,13 @@
 // just as good. Whatever goes wrong on this way, the whole file is fetched instead.
 import { mkdir, rm } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { type Entry, fromRandomAccessReaderPromise, RandomAccessReader } from "yauzl";
+import { fromRandomAccessReaderPromise, RandomAccessReader } from "yauzl";
 import { throwIfAborted } from "../abort.js";
 import { isLeNet5Error } from "../errors.js";
 import { type ByteRange, joined, RangedFile } from "../ranged-download.js";
 import { filesOf, LARGEST_WHEEL, percentLines, platformTags, WHEEL_TIMEOUTS } from "./package-index.js";
 import { PINNED_WHEELS } from "./pinned-wheels.js";
-import { isNeeded, unpackLibtorch } from "./unpack.js";
+import { entriesOf, isNeeded, unpackLibtorch } from "./unpack.js";
 
 /** Needed parts with less than this between them are fetched as one: a request costs as much as so many bytes. */
 const GAP = 256 * 1024;
@@ -140,8 +140,7 @@ async function fetchParts(
 async function neededParts(remote: RangedFile): Promise<ByteRange[]> {
   const reader = new RemoteReader(remote);
   const zip = await fromRandomAccessReaderPromise(reader, remote.size, { autoClose: false });
-  const entries: Entry[] = [];
-  for await (const entry of zip.eachEntry() as AsyncIterable<Entry>) entries.push(entry);
+  const entries = await entriesOf(zip);
   entries.sort((a, b) => a.relativeOffsetOfLocalHeader - b.relativeOffsetOfLocalHeader);
   const parts = entries.flatMap((entry, i) => {
     if (!isNeeded(entry.fileName)) return [];

@@ -110,6 +110,30 @@ describe("of an address", () => {
     expectInstalled();
   });
 
+  test("takes no memory for a list of more entries than a libtorch has", async () => {
+    // An entry of the list without a name, again and again, and an end that claims them all in zip64's numbers.
+    const entry = Buffer.alloc(46);
+    entry.writeUInt32LE(0x02014b50);
+    const list = Buffer.alloc(46 * 300_000, entry);
+    const end = Buffer.alloc(98);
+    end.writeUInt32LE(0x06064b50);
+    end.writeBigUInt64LE(44n, 4);
+    for (const at of [24, 32]) end.writeBigUInt64LE(300_000n, at);
+    end.writeBigUInt64LE(BigInt(list.length), 40);
+    end.writeUInt32LE(0x07064b50, 56);
+    end.writeBigUInt64LE(BigInt(list.length), 64);
+    end.writeUInt32LE(1, 72);
+    end.writeUInt32LE(0x06054b50, 76);
+    end.fill(0xff, 84, 96);
+    server.bytes = Buffer.concat([list, end]);
+    await expect(installLibtorch({ from: from(), log })).rejects.toMatchObject({
+      code: "LENET5_LIBTORCH_INSTALL_FAILED",
+      message: expect.stringContaining("it claims 300000 entries, more than a libtorch has"),
+    });
+    expect(lines.join("\n")).toContain("No parts from");
+    expect(server.asked).toBeLessThan(2 * server.bytes.length);
+  });
+
   test("what log throws on the way comes out", async () => {
     const throwing = (line: string) => {
       if (line.includes("%")) throw new RangeError("enough");
