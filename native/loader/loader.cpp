@@ -236,10 +236,11 @@ napi_value open(napi_env env, napi_callback_info info) {
       }
     }
     known.push_back(contents);
-    std::string problem = foreign_libtorch(loaded->folder);
-    if (problem.empty()) problem = not_exactly_once(loaded->folder);
-    if (!problem.empty()) return raise(env, "LENET5_LIBTORCH_MIXED", problem);
   }
+  // The second time too: what was brought along the first time is still there.
+  std::string problem = foreign_libtorch(loaded->folder);
+  if (problem.empty()) problem = not_exactly_once(loaded->folder);
+  if (!problem.empty()) return raise(env, "LENET5_LIBTORCH_MIXED", problem);
   napi_value result = nullptr;
   napi_get_boolean(env, opened, &result);
   return result;

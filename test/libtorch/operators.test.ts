@@ -118,6 +118,16 @@ test("a package's own library is none of libtorch's, whatever its name begins wi
   expect(await outcomes([[first, operators]])).toEqual([null]);
 });
 
+test("one that brings a second libtorch along is refused, however often it is tried", async () => {
+  const second = compile("libc10.so.9", "int nothing;");
+  const bringing = compile(
+    "bringing.so",
+    `#include <dlfcn.h>\n__attribute__((constructor)) static void bring(void) { dlopen("${second}", RTLD_NOW); }`,
+  );
+  const refused = { code: "LENET5_LIBTORCH_MIXED", message: expect.stringContaining("libc10.so.9 loaded") };
+  expect(await outcomes([[bringing], [bringing]])).toMatchObject([refused, refused]);
+});
+
 test("what is no path is refused", async () => {
   const results = await outcomes(["_C.so", [1], [""]]);
   expect(results.map((each) => each?.code)).toEqual(Array(3).fill("LENET5_INVALID_OPTION"));
