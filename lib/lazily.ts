@@ -1,5 +1,6 @@
 // Dependencies that only some calls need, loaded by the first of them: drawing libraries and zip readers cost several times
 // what LeNet-5 itself does.
+import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { packageRoot } from "#package-root";
@@ -10,7 +11,13 @@ const requireHere = createRequire(join(packageRoot, "package.json"));
 export function lazily<T>(name: string): () => T {
   let loaded: T | undefined;
   return () => {
-    loaded ??= requireHere(name) as T;
+    loaded ??= requireHere(carried(name) ?? name) as T;
     return loaded;
   };
+}
+
+/** The file of a package of which this one carries the part that it uses (scripts/typescript.mjs). */
+function carried(name: string): string | undefined {
+  const path = join(packageRoot, "dist", "carried", `${name.replaceAll("/", "-").replace(/\.js$/, "")}.cjs`);
+  return existsSync(path) ? path : undefined;
 }

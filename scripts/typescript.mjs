@@ -50,9 +50,33 @@ export async function compileTypeScript({ tolerant = false } = {}) {
       }),
     );
     finishCommonJs();
-    await Promise.all(formats.map(bundle));
+    await Promise.all([...formats.map(bundle), ...CARRIED.map(carry)]);
     if (statuses.every((status) => status === 0)) writeStamp(stamp, hash);
     return true;
+  });
+}
+
+/** Packages of which a fraction is used, so that their users need not have all of them: protobufjs installs 4 MB. */
+const CARRIED = [{ module: "protobufjs/light.js", packages: ["protobufjs", "long"] }];
+
+/** Joins the part of a package that is used into dist/carried, with the licences of what is in it. */
+async function carry({ module, packages }) {
+  const { build } = await import("esbuild");
+  const licences = packages.map((name) => {
+    const folder = join(root, "node_modules", name);
+    const { version } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
+    return `${name} ${version}\n\n${readFileSync(join(folder, "LICENSE"), "utf8").replaceAll("*/", "* /")}`;
+  });
+  await build({
+    stdin: { contents: `module.exports = require(${JSON.stringify(module)});`, resolveDir: root },
+    outfile: join(root, "dist", "carried", `${module.replaceAll("/", "-").replace(/\.js$/, "")}.cjs`),
+    bundle: true,
+    minify: true,
+    format: "cjs",
+    platform: "node",
+    target: "node20.17",
+    banner: { js: `/*!\n${licences.join("\n\n")}\n*/` },
+    logLevel: "warning",
   });
 }
 

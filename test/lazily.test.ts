@@ -25,7 +25,7 @@ test.each(["esm", "cjs"])(
       told.push(${opened});
       // Something that does need one: the list is no empty one for a reason of its own.
       await api.exportOnnx(model);
-      told.push(${opened}.includes("protobufjs"));
+      told.push(Object.keys(require("node:module")._cache).some((file) => file.includes("protobufjs")));
       console.log(JSON.stringify(told));
     });`;
     const { stdout, stderr } = await runNode(["--eval", script]);

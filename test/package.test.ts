@@ -90,6 +90,9 @@ test("npm would publish what running and building take, and nothing else", async
   );
   const foreign = /^(test|benchmarks|build|docs)\/|^lib\/.*\.ts$|\.pt$|\.tsbuildinfo$|\/test\//;
   expect(paths.filter((path) => foreign.test(path))).toEqual([]);
+  // CommonJS is the one joined file; the modules behind it are the command line's, which is ES modules.
+  expect(paths.filter((path) => /^dist\/cjs\/.*\.js$/.test(path))).toEqual(["dist/cjs/lenet5-libtorch.js"]);
+  expect(paths).toContain("dist/carried/protobufjs-light.cjs");
 });
 
 test("the lock file names the packages of every platform, without which `npm ci` refuses it", () => {

@@ -3,6 +3,7 @@ import { execFile } from "node:child_process";
 import { constants } from "node:fs";
 import { access, mkdir, statfs } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { pathToFileURL } from "node:url";
 import { promisify } from "node:util";
 import { packageRoot } from "#package-root";
 import { cacheRoot } from "../cache.js";
@@ -125,8 +126,9 @@ const TELL = `const tell = (result) => process.stdout.write(${JSON.stringify(RES
  * process.
  */
 async function inProcessOfItsOwn<T>(script: string, module: string[], ...args: string[]): Promise<T> {
-  const path = join(packageRoot, "dist", "cjs", ...module);
-  const { stdout } = await run(process.execPath, ["--eval", TELL + script, path, ...args], { timeout: 60_000 });
+  const address = pathToFileURL(join(packageRoot, "dist", "esm", ...module)).href;
+  const words = ["--input-type=module", "--eval", TELL + script, address, ...args];
+  const { stdout } = await run(process.execPath, words, { timeout: 60_000 });
   // What is loaded may write too, or end the process in silence.
   const result = stdout.split(RESULT)[1];
   if (result === undefined) throw new Error("without a word");
@@ -145,7 +147,7 @@ const REBUILD = "rebuild the addon: `npx lenet5 install --build`";
 async function checkFusedAddon(): Promise<DoctorCheck> {
   const name = "addon with the fused engine";
   const script = `
-    const { native } = require(process.argv[1]);
+    const { native } = await import(process.argv[1]);
     try {
       tell({ sets: native().instructionSets() });
     } catch (error) {
@@ -164,7 +166,7 @@ async function checkFusedAddon(): Promise<DoctorCheck> {
 async function checkLoading(): Promise<DoctorCheck> {
   const name = "loading libtorch";
   const script = `
-    const { loadAddonWithDetails } = require(process.argv[1]);
+    const { loadAddonWithDetails } = await import(process.argv[1]);
     try {
       const { libtorch, skipped } = loadAddonWithDetails();
       tell({ folder: libtorch.folder, skipped });
@@ -188,8 +190,8 @@ async function checkLoading(): Promise<DoctorCheck> {
 /** Opens each library of `LENET5_OPERATORS`, in a process of its own: one may end it. */
 async function checkOperators(): Promise<DoctorCheck[]> {
   const script = `
-    const { loadAddon } = require(process.argv[1] + "/load-addon.js");
-    const { loadOperators } = require(process.argv[1] + "/operators.js");
+    const { loadAddon } = await import(process.argv[1]);
+    const { loadOperators } = await import(new URL("operators.js", process.argv[1]));
     const report = (failure) => tell({ failure });
     try {
       loadAddon();
@@ -202,7 +204,7 @@ async function checkOperators(): Promise<DoctorCheck[]> {
     const name = "operators";
     const fix = "correct LENET5_OPERATORS, or install the package that fits this libtorch";
     try {
-      const { failure } = await inProcessOfItsOwn<{ failure?: string }>(script, ["libtorch"], path);
+      const { failure } = await inProcessOfItsOwn<{ failure?: string }>(script, ["libtorch", "load-addon.js"], path);
       if (failure) checks.push({ name, status: "warning", found: failure, fix });
       else checks.push({ name, status: "ok", found: path });
     } catch (error) {

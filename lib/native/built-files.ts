@@ -88,7 +88,8 @@ function othersInstalled(): string {
   const others = folders
     .map((folder) => join(folder, PLATFORM_SCOPE))
     .flatMap((folder) => (existsSync(folder) ? readdirSync(folder) : []))
-    .map((name) => `${PLATFORM_SCOPE}/${name}`);
+    .map((name) => `${PLATFORM_SCOPE}/${name}`)
+    .filter((name) => name !== platformPackage());
   if (others.length === 0) return "";
   return ` (here is ${others.join(", ")}, for another platform: run \`npm install\` on this one)`;
 }
