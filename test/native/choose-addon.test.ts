@@ -131,12 +131,19 @@ it("refuses by name a folder in an addon's place", async () => {
 });
 
 it("sets one number of threads for both addons", async () => {
+  // The same addon as the package's: it is opened once a thread.
+  const loader = pathToFileURL(join(packageRoot, "dist", "esm", "libtorch", "load-addon.js")).href;
   const told = await run(`
     api.setNumThreads(3);
     new api.LeNet5({ engine: "libtorch" }).dispose();
-    tell(api.getNumThreads());
+    const { loadAddon } = await import(${JSON.stringify(loader)});
+    const counts = () => [api.getNumThreads(), loadAddon().getNumThreads()];
+    tell(counts());
     api.setNumThreads(2);
-    tell(api.getNumThreads());
+    tell(counts());
   `);
-  expect(told).toEqual([3, 2]);
+  expect(told).toEqual([
+    [3, 3],
+    [2, 2],
+  ]);
 });
