@@ -23,7 +23,7 @@ export function devices(): string[] {
  * Sets the number of threads of libtorch and of the fused kernels, for the whole process. Where the system lets fewer
  * start, those there are do the work.
  * @param threads - 1 to 1,024
- * @defaultValue the number of physical cores, or `OMP_NUM_THREADS`
+ * @defaultValue `OMP_NUM_THREADS`, else the number of physical cores, no more than a container's share of processors
  * @throws LENET5_INVALID_OPTION
  */
 export function setNumThreads(threads: number): void {

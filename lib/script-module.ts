@@ -99,7 +99,8 @@ export class ScriptModule {
    * `lenet5 inspect --emit-types` wrote; nothing checks that the file fits.
    * @throws LENET5_MODEL_NOT_FOUND; LENET5_MODEL_CORRUPT for anything but a whole archive; LENET5_SCRIPT_UNSUPPORTED for
    * operators or a file version that this libtorch does not know; LENET5_OPERATORS_NOT_FOUND and
-   * LENET5_OPERATORS_UNUSABLE for libraries of operators; LENET5_DEVICE_UNAVAILABLE; LENET5_ABORTED
+   * LENET5_OPERATORS_UNUSABLE for libraries of operators, LENET5_LIBTORCH_MIXED for one that brings a libtorch along;
+   * LENET5_DEVICE_UNAVAILABLE; LENET5_ABORTED; the errors of opening libtorch, as for `libtorchVersion`
    */
   static load(source: ModelSource, options?: ScriptModuleOptions): Promise<ScriptModule>;
   static load<M extends Omit<ScriptModule, "forward" | "call">>(
