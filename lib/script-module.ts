@@ -1,15 +1,15 @@
 // Anyone's TorchScript module: load, look into, call.
-import { abortable, abortError } from "./abort.js";
+import { abortError } from "./abort.js";
 import { expected, expectedButGot, type LeNet5Error } from "./errors.js";
-import { type ModelSource, modelName, readModelBytes } from "./formats/model-bytes.js";
-import { checkTorchScriptArchive } from "./formats/torchscript-archive.js";
+import { type ModelSource, modelName } from "./formats/model-bytes.js";
 import { isObject } from "./is.js";
-import { loadOperators, operatorPaths, operatorsOfEnvironment } from "./libtorch/operators.js";
+import { operatorPaths, operatorsOfEnvironment } from "./libtorch/operators.js";
 import type { EncodedValue, NativeCallArguments, NativeScriptModule } from "./native/types.js";
 import { libtorch, nativeCall, nativeCallSync } from "./native.js";
 import { oneOf, optionalSignal, readOptions, trueOrFalse, wholeNumber } from "./options.js";
 import { BoundedQueue } from "./queue.js";
 import type { ModuleInspection } from "./script-module/inspection.js";
+import { loadArchive } from "./script-module/load-archive.js";
 import { type TensorHandle, wrapTensor } from "./script-module/tensor-handle.js";
 import { ArgumentEncoder, type ScriptInput, type ScriptValue } from "./script-module/values.js";
 import type { Tensor } from "./tensor.js";
@@ -116,16 +116,37 @@ export class ScriptModule {
     wholeNumber(concurrency, "concurrency", 1, 1024);
     const libraries = [...operatorsOfEnvironment(), ...operatorPaths(operators)];
     const where = modelName(source);
-    const bytes = await readModelBytes(source, "ScriptModule.load", { signal });
-    await abortable(checkTorchScriptArchive(bytes, { where }), signal);
-    const addon = libtorch("ScriptModule.load");
-    await loadOperators(libraries);
-    const module = await nativeCall(() => addon.ScriptModule.load(bytes, device, where));
+    const module = await loadArchive(source, "ScriptModule.load", { where, device, libraries, signal });
     if (signal?.aborted) {
       module.dispose();
       throw abortError(signal);
     }
     return new ScriptModule(module, new BoundedQueue({ capacity, concurrency }));
+  }
+
+  /**
+   * What a file has, as {@link inspect} tells it of a loaded module: without its weights, so that a file of any size takes
+   * next to no memory. Where loading may look at them (a `__setstate__`, quantized parameters) they are read nevertheless.
+   * @throws as {@link load}
+   */
+  static async inspect(
+    source: ModelSource,
+    options: Pick<ScriptModuleOptions, "operators" | "signal"> = {},
+  ): Promise<ModuleInspection> {
+    const { operators = [], signal } = readOptions(options, ["operators", "signal"], "ScriptModule.inspect");
+    optionalSignal(signal);
+    const libraries = [...operatorsOfEnvironment(), ...operatorPaths(operators)];
+    const how = { where: modelName(source), device: "cpu", libraries, signal, withoutTensors: true };
+    let extraFiles: ModuleInspection["extraFiles"] = [];
+    const module = await loadArchive(source, "ScriptModule.inspect", how, (archive) => {
+      extraFiles = [...archive.extraFiles];
+    });
+    try {
+      if (signal?.aborted) throw abortError(signal);
+      return { ...nativeCallSync(() => module.inspect()), extraFiles };
+    } finally {
+      module.dispose();
+    }
   }
 
   /** Calls `forward`; see {@link run} for errors. */

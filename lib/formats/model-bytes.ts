@@ -30,14 +30,18 @@ export async function readModelBytes(
     if (!(source.size <= largest)) throw tooLarge("the model", source.size, largest);
     return await bytesOfBlob(source, signal);
   }
-  const path = isUrl(source) ? pathOfUrl(source.href, api) : source;
-  if (typeof path !== "string" || path === "") {
-    throw expected("INVALID_ARGUMENT", "a path, a file: URL, bytes or a Blob", api, path);
-  }
+  const path = modelPath(source, api);
   return await withRegularFile(path, { what: "a model file", missing: "MODEL_NOT_FOUND" }, async (file, size) => {
     if (size > largest) throw tooLarge(path, size, largest);
     return await readBytes(file, size, signal);
   });
+}
+
+/** The path of a model that is neither bytes nor a `Blob`. @throws LENET5_INVALID_ARGUMENT */
+export function modelPath(source: ModelSource, api: string): string {
+  const path = isUrl(source) ? pathOfUrl(source.href, api) : source;
+  if (typeof path === "string" && path !== "") return path;
+  throw expected("INVALID_ARGUMENT", "a path, a file: URL, bytes or a Blob", api, path);
 }
 
 /** What messages call a model: by its path, where there is one. */

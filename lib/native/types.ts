@@ -232,6 +232,19 @@ export type NativeTensor = object;
 /** Makes the object that stands for a tensor in native memory. */
 export type WrapTensor = (tensor: NativeTensor, shape: number[], dtype: string, device: string) => unknown;
 
+/** An archive of which only a part is in memory. */
+export interface NativeArchive {
+  size: number;
+  /** offset, bytes, offset, bytes, …: what was checked, in order; copied. */
+  parts: readonly (number | Uint8Array)[];
+  /** The file in which the records lie; empty where there are none. */
+  path: string;
+  /** offset, size, CRC-32, offset, …: what is read from the file, and checked then. */
+  records: readonly number[];
+  /** Leaves the records unread, for a module that is only looked into. */
+  withoutRecords: boolean;
+}
+
 export interface NativeScriptModule {
   run(
     method: string,
@@ -275,8 +288,8 @@ export type FusedAddon = LeNet5Addon;
 /** `lenet5_libtorch.node`: LeNet-5 on libtorch's engine, TorchScript files, anyone's modules. */
 export interface LibtorchAddon extends LeNet5Addon {
   ScriptModule: {
-    /** The archive has been proven whole. */
-    load(archive: Uint8Array, device: string, where: string): Promise<NativeScriptModule>;
+    /** The archive has been proven whole, but for its records. */
+    load(archive: NativeArchive, device: string, where: string): Promise<NativeScriptModule>;
   };
   prepareCall(
     positional: readonly EncodedValue[],

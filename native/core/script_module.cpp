@@ -1,14 +1,13 @@
 #include "script_module.h"
 
 #include <caffe2/serialize/inline_container.h>
-#include <caffe2/serialize/read_adapter_interface.h>
 
 #include <algorithm>
 #include <chrono>
-#include <cstring>
 #include <mutex>
 
 #include "../lenet5/error.h"
+#include "archive_reader.h"
 #include "device.h"
 #include "dtype.h"
 #include "ivalue.h"
@@ -20,29 +19,10 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// An archive in memory, as libtorch's reader wants it.
-class MemoryReader : public caffe2::serialize::ReadAdapterInterface {
- public:
-  MemoryReader(const char* bytes, size_t size) : bytes_(bytes), size_(size) {}
-
-  size_t size() const override { return size_; }
-
-  size_t read(uint64_t position, void* target, size_t count, const char*) const override {
-    if (position >= size_) return 0;
-    const size_t available = std::min<size_t>(count, size_ - position);
-    std::memcpy(target, bytes_ + position, available);
-    return available;
-  }
-
- private:
-  const char* bytes_;
-  size_t size_;
-};
-
-std::vector<std::pair<std::string, std::string>> read_extra_files(const std::shared_ptr<MemoryReader>& memory) {
+std::vector<std::pair<std::string, std::string>> read_extra_files(const std::shared_ptr<ArchiveReader>& archive) {
   const std::string prefix = "extra/";
   std::vector<std::pair<std::string, std::string>> files;
-  caffe2::serialize::PyTorchStreamReader reader(memory);
+  caffe2::serialize::PyTorchStreamReader reader(archive);
   for (const std::string& record : reader.getAllRecords()) {
     if (record.compare(0, prefix.size(), prefix) != 0) continue;
     const auto contents = reader.getRecord(record);
@@ -111,22 +91,24 @@ Value tensors_of(const NamedTensors& named, bool keep) {
 
 }  // namespace
 
-std::shared_ptr<ScriptModule> ScriptModule::load(const char* bytes, size_t size, const std::string& device_name,
+std::shared_ptr<ScriptModule> ScriptModule::load(Archive archive, const std::string& device_name,
                                                  const std::string& where) {
   const c10::Device device = resolve_device(device_name);
+  const bool without_tensors = archive.without_records;
+  auto reader = std::make_shared<ArchiveReader>(std::move(archive));
   try {
     use_libtorch_threads();
     torch::NoGradGuard no_grad;
-    auto memory = std::make_shared<MemoryReader>(bytes, size);
-    std::shared_ptr<ScriptModule> loaded(new ScriptModule(torch::jit::load(memory, device), device));
+    std::shared_ptr<ScriptModule> loaded(new ScriptModule(torch::jit::load(reader, device), device));
     loaded->module_.eval();
-    loaded->extra_files_ = read_extra_files(memory);
+    if (!without_tensors) loaded->extra_files_ = read_extra_files(reader);
     // Compiles every method now: what is wrong with its code is wrong with the file.
     for (const auto& method : loaded->module_.get_methods()) method.function().ensure_defined();
     for (const at::Tensor& tensor : loaded->module_.parameters()) loaded->bytes_ += bytes_of_tensor(tensor);
     for (const at::Tensor& tensor : loaded->module_.buffers()) loaded->bytes_ += bytes_of_tensor(tensor);
     return loaded;
   } catch (...) {
+    if (reader->failure()) throw *reader->failure();
     throw current_load_error(where);
   }
 }

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "archive_reader.h"
 #include "value.h"
 
 namespace lenet5 {
@@ -74,9 +75,10 @@ struct Arguments {
 class ScriptModule {
  public:
   // Reads an archive that has been proven a whole zip file; runs the module's __setstate__, if it has one, and sets it
-  // to evaluation. `where` names the file. Throws MODEL_CORRUPT, SCRIPT_UNSUPPORTED, DEVICE_UNAVAILABLE.
-  static std::shared_ptr<ScriptModule> load(const char* bytes, size_t size, const std::string& device,
-                                            const std::string& where);
+  // to evaluation. `where` names the file. Of an archive without its records comes a module to look into only, whose
+  // large tensors hold anything, and whose extra files are left out. Throws MODEL_CORRUPT, SCRIPT_UNSUPPORTED,
+  // DEVICE_UNAVAILABLE.
+  static std::shared_ptr<ScriptModule> load(Archive archive, const std::string& device, const std::string& where);
 
   // Runs a method; may be called from several threads at once if the module's code does not change its own state.
   // Throws SCRIPT_METHOD_NOT_FOUND, SCRIPT_ARGUMENTS, INVALID_ARGUMENT, SCRIPT_RAISED, SCRIPT_UNSUPPORTED.

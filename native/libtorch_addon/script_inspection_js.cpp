@@ -8,7 +8,7 @@ namespace lenet5::addon {
 namespace {
 
 template <typename Item, typename Convert>
-Napi::Array array_of(Napi::Env env, const std::vector<Item>& items, Convert&& convert) {
+Napi::Array items_of(Napi::Env env, const std::vector<Item>& items, Convert&& convert) {
   Napi::Array array = Napi::Array::New(env, items.size());
   for (uint32_t i = 0; i < items.size(); ++i) array.Set(i, convert(items[i]));
   return array;
@@ -22,11 +22,11 @@ struct Writer {
     object.Set("kind", info.kind);
     object.Set("text", info.text);
     if (!info.inner.empty()) {
-      object.Set("inner", array_of(env, info.inner, [this](const TypeInfo& inner) { return type(inner); }));
+      object.Set("inner", items_of(env, info.inner, [this](const TypeInfo& inner) { return type(inner); }));
     }
     if (!info.names.empty()) {
       object.Set("names",
-                 array_of(env, info.names, [this](const std::string& n) { return Napi::String::New(env, n); }));
+                 items_of(env, info.names, [this](const std::string& n) { return Napi::String::New(env, n); }));
     }
     return object;
   }
@@ -45,7 +45,7 @@ struct Writer {
     Napi::Object object = Napi::Object::New(env);
     object.Set("name", info.name);
     object.Set("signature", info.signature);
-    object.Set("arguments", array_of(env, info.arguments, [this](const ArgumentInfo& each) { return argument(each); }));
+    object.Set("arguments", items_of(env, info.arguments, [this](const ArgumentInfo& each) { return argument(each); }));
     object.Set("returns", type(info.returns));
     return object;
   }
@@ -77,11 +77,11 @@ Napi::Object inspection_to_js(Napi::Env env, const Inspection& inspection) {
   Napi::Object object = Napi::Object::New(env);
   object.Set("className", inspection.class_name);
   object.Set("device", inspection.device);
-  object.Set("methods", array_of(env, inspection.methods, [&](const MethodInfo& each) { return writer.method(each); }));
-  object.Set("parameters", array_of(env, inspection.parameters, tensor));
-  object.Set("buffers", array_of(env, inspection.buffers, tensor));
+  object.Set("methods", items_of(env, inspection.methods, [&](const MethodInfo& each) { return writer.method(each); }));
+  object.Set("parameters", items_of(env, inspection.parameters, tensor));
+  object.Set("buffers", items_of(env, inspection.buffers, tensor));
   object.Set("attributes",
-             array_of(env, inspection.attributes, [&](const AttributeInfo& each) { return writer.attribute(each); }));
+             items_of(env, inspection.attributes, [&](const AttributeInfo& each) { return writer.attribute(each); }));
   return object;
 }
 

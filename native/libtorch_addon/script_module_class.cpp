@@ -20,13 +20,50 @@ std::shared_ptr<ScriptModule> ScriptModuleClass::module() const {
   return module_;
 }
 
+namespace {
+
+// { size, parts: [offset, bytes, offset, bytes, …], path, records: [offset, size, crc32, …], withoutRecords }
+Archive archive_of(const Napi::Object& from) {
+  Archive archive;
+  archive.size = static_cast<uint64_t>(integer_of(from.Get("size"), "size", 0, kMaxSafeInteger));
+  archive.path = text_of(from.Get("path"), "path");
+  archive.without_records = boolean_of(from.Get("withoutRecords"), "withoutRecords");
+  const Napi::Array parts = array_of(from.Get("parts"), "parts"), records = array_of(from.Get("records"), "records");
+  uint64_t end = 0;
+  for (uint32_t i = 0; i + 1 < parts.Length(); i += 2) {
+    const Napi::HandleScope scope(from.Env());
+    const auto offset = static_cast<uint64_t>(integer_of(parts.Get(i), "parts", 0, kMaxSafeInteger));
+    const Napi::Value bytes = parts.Get(i + 1);
+    const View<uint8_t> view = view_of<uint8_t>(bytes, "parts");
+    if (offset < end || offset + view.length > archive.size) {
+      throw Error("INVALID_ARGUMENT", "Expected parts in order, within the archive, for parts but received others");
+    }
+    end = offset + view.length;
+    archive.parts.push_back({offset, std::string(reinterpret_cast<const char*>(view.data), view.length)});
+  }
+  uint64_t before = 0;
+  for (uint32_t i = 0; i + 2 < records.Length(); i += 3) {
+    const Napi::HandleScope scope(from.Env());
+    ArchiveRecord record{};
+    record.offset = static_cast<uint64_t>(integer_of(records.Get(i), "records", 0, kMaxSafeInteger));
+    record.size = static_cast<uint64_t>(integer_of(records.Get(i + 1), "records", 0, kMaxSafeInteger));
+    record.crc32 = static_cast<uint32_t>(integer_of(records.Get(i + 2), "records", 0, 0xffffffffLL));
+    if (record.offset < before) {
+      throw Error("INVALID_ARGUMENT", "Expected records in order for records but received others");
+    }
+    before = record.offset;
+    archive.records.push_back(record);
+  }
+  return archive;
+}
+
+}  // namespace
+
 // load(archive, device, where)
 Napi::Value ScriptModuleClass::JS_load(const Napi::CallbackInfo& info) {
   return with_js_errors(info.Env(), [&]() -> Napi::Value {
-    const View<uint8_t> view = view_of<uint8_t>(info[0], "archive");
-    std::string archive(reinterpret_cast<const char*>(view.data), view.length);
-    return AsyncTask::start(
-        new LoadTask(info.Env(), std::move(archive), text_of(info[1], "device"), text_of(info[2], "where")));
+    return AsyncTask::start(new LoadTask(info.Env(), archive_of(object_of(info[0], "archive")),
+                                         text_of(info[1], "device"), text_of(info[2], "where")));
   });
 }
 

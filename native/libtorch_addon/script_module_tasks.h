@@ -36,16 +36,17 @@ struct RunOptions {
 
 class LoadTask : public AsyncTask {
  public:
-  LoadTask(Napi::Env env, std::string archive, std::string device, std::string where)
+  LoadTask(Napi::Env env, Archive archive, std::string device, std::string where)
       : AsyncTask(env), archive_(std::move(archive)), device_(std::move(device)), where_(std::move(where)) {}
 
  private:
-  void Run() override { module_ = ScriptModule::load(archive_.data(), archive_.size(), device_, where_); }
+  void Run() override { module_ = ScriptModule::load(std::move(archive_), device_, where_); }
   Napi::Value Result(Napi::Env env) override {
     return constructors(env).script_module.New({to_external(env, std::make_unique<ModulePointer>(module_))});
   }
 
-  std::string archive_, device_, where_;
+  Archive archive_;
+  std::string device_, where_;
   ModulePointer module_;
 };
 

@@ -142,9 +142,33 @@ describe("the addon with libtorch refuses", () => {
     expect(await codeOf(() => new (addon.ScriptModule as never as new (module: object) => unknown)({}))).toBe(
       "LENET5_INVALID_ARGUMENT",
     );
-    expect(await codeOf(() => addon.ScriptModule.load(detached(new Uint8Array(8)), "cpu", "x"))).toBe(
-      "LENET5_INVALID_ARGUMENT",
-    );
     expect(await codeOf(() => addon.verifyTorchScript([] as never, {} as never))).toMatch(/^LENET5_INVALID_/);
+  });
+
+  it("archives whose parts and records are not what they say", async () => {
+    const eight = new Uint8Array(8);
+    const archive = { size: 16, parts: [0, eight], path: "", records: [], withoutRecords: false };
+    const wrong: unknown[] = [
+      eight,
+      { ...archive, parts: [0, detached(new Uint8Array(8))] },
+      { ...archive, parts: [9, eight] },
+      { ...archive, parts: [4, eight, 0, eight] },
+      { ...archive, parts: [2 ** 53 - 1, eight] },
+      { ...archive, parts: [-1, eight] },
+      { ...archive, parts: {} },
+      { ...archive, size: -1 },
+      { ...archive, size: 2 ** 60 },
+      { ...archive, path: 1 },
+      { ...archive, records: [8, 8, 2 ** 32] },
+      { ...archive, records: [8, 4, 0, 0, 4, 0] },
+      { ...archive, withoutRecords: 1 },
+    ];
+    for (const each of wrong) {
+      expect(await codeOf(() => addon.ScriptModule.load(each as never, "cpu", "x")), JSON.stringify(each)).toBe(
+        "LENET5_INVALID_ARGUMENT",
+      );
+    }
+    const empty = await codeOf(() => addon.ScriptModule.load(archive, "cpu", "x"));
+    expect(empty).toBe("LENET5_MODEL_CORRUPT");
   });
 });

@@ -39,13 +39,7 @@ export function inspectCommand(program: Command): void {
     }
     await output.leaveStdoutTo(options.output);
     const { ScriptModule } = await import("../../script-module.js");
-    const module = await ScriptModule.load(file!, {
-      device: "cpu",
-      operators: operatorsOf(options.operators),
-      signal,
-    });
-    const inspection = module.inspect();
-    module.dispose();
+    const inspection = await ScriptModule.inspect(file!, { operators: operatorsOf(options.operators), signal });
     if (!options.emitTypes) {
       const { formatInspection } = await import("../../script-module/format-inspection.js");
       output.print(formatInspection(inspection));

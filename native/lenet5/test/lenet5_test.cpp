@@ -242,7 +242,25 @@ void stop_in_validation() {
 
 }  // namespace
 
+// However long the pieces are, and so by whatever method.
+void checksums() {
+  std::vector<unsigned char> bytes(100000);
+  uint32_t state = 1;
+  for (auto& byte : bytes) byte = static_cast<unsigned char>((state = state * 1664525 + 1013904223) >> 24);
+  uint32_t one_by_one = 0;
+  for (const auto& byte : bytes) one_by_one = crc32(&byte, 1, one_by_one);
+  for (const size_t piece :
+       {size_t{7}, size_t{63}, size_t{64}, size_t{65}, size_t{79}, size_t{80}, size_t{1000}, bytes.size()}) {
+    uint32_t value = 0;
+    for (size_t at = 0; at < bytes.size(); at += piece) {
+      value = crc32(bytes.data() + at, std::min(piece, bytes.size() - at), value);
+    }
+    expect_equal(value, one_by_one, ("CRC-32 in pieces of " + std::to_string(piece)).c_str());
+  }
+}
+
 int main() {
+  checksums();
   expect_equal(crc32("123456789", 9), 0xcbf43926u, "the check value of CRC-32");
   expect_equal(crc32("6789", 4, crc32("12345", 5)), 0xcbf43926u, "CRC-32 in two parts");
   random_numbers();
