@@ -27,11 +27,11 @@ describeWithPython("torchvision's operators", () => {
 import runpy, sys, torchvision
 sys.path.insert(0, ${JSON.stringify(dirname(generator))})
 runpy.run_path(${JSON.stringify(generator)}, run_name="__main__")`;
-    wanted = await python(program, [folder]);
+    wanted = await python(program, [folder], { timeout: 250_000 });
     library = await python(
       'import importlib.util as u, json; print(json.dumps(u.find_spec("torchvision").submodule_search_locations[0] + "/_C.so"))',
     );
-  }, 120_000);
+  }, 300_000);
   afterAll(() => rm(folder, { recursive: true, force: true }));
 
   it.each(["faster-rcnn", "ssdlite"])("%s answers as in Python", async (name) => {
