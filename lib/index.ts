@@ -15,6 +15,7 @@ export * as idx from "./data/idx.js";
 export { type DecodeDigitsOptions, decodeDigit, decodeDigits } from "./data/image.js";
 export * as imageFolder from "./data/image-folder.js";
 export type { EncodedImage, ImageDataLike, ImageSource } from "./data/image-source.js";
+export { type ImageTensorOptions, imageTensor } from "./data/image-tensor.js";
 export { mnist } from "./data/mnist.js";
 export type { NamedDataset, NamedDatasetOptions } from "./data/named-dataset.js";
 export * as syntheticDigits from "./data/synthetic-digits.js";
@@ -24,6 +25,12 @@ export { exportSafetensors } from "./export/export-safetensors.js";
 export type { ExportableModel, ExportOptions } from "./export/exportable-model.js";
 export { exportModelArchive, type ModelArchiveOptions } from "./export/model-archive.js";
 export { exportOnnx } from "./export/onnx.js";
+export {
+  bfloat16ToFloat32,
+  float16ToFloat32,
+  float32ToBfloat16,
+  float32ToFloat16,
+} from "./formats/half.js";
 export type { ModelSource } from "./formats/model-bytes.js";
 export { readSafetensors, type SafetensorsContents, safetensorsBytes } from "./formats/safetensors.js";
 export type {

@@ -1,6 +1,6 @@
 // Tensors as the package's API takes and gives them: a typed array, a shape, an element type. Imports errors and is only.
 import { expected, expectedButGot } from "./errors.js";
-import { isObject, lengthOf, own, typedArrayName } from "./is.js";
+import { isObject, lengthOf, memoryOf, own, typedArrayName } from "./is.js";
 
 /** Element types, by PyTorch's names. */
 export type DType =
@@ -21,7 +21,7 @@ export type DType =
 
 /** The typed array that holds each element type. float16 and bfloat16 travel as their 16-bit patterns. */
 export interface DTypeArrays {
-  /** IEEE 754 half precision, as bit patterns. */
+  /** IEEE 754 half precision, as bit patterns. As an argument, a Float16Array will do as well. */
   float16: Uint16Array;
   /** The upper half of a float32, as bit patterns. */
   bfloat16: Uint16Array;
@@ -108,10 +108,18 @@ export function elementCount(shape: readonly number[], where = "shape"): number 
  */
 export function readTensor(tensor: unknown, where: string): Tensor {
   if (!isObject(tensor)) throw expected("INVALID_ARGUMENT", "a tensor { data, shape, dtype }", where, tensor);
-  const { data, shape, dtype } = tensor;
+  const { data: given, shape, dtype } = tensor;
+  const data = dtype === "float16" ? halfBits(given) : given;
   const read = { data, shape: Array.isArray(shape) ? Array.from(shape) : shape, dtype } as Tensor;
   checkTensor(read, where);
   return read;
+}
+
+/** The patterns of a Float16Array, which Node has from version 24 on; anything else as it is. */
+function halfBits(data: unknown): unknown {
+  if (typedArrayName(data) !== "Float16Array") return data;
+  const { buffer, byteOffset } = memoryOf(data as Uint16Array);
+  return new Uint16Array(buffer, byteOffset, lengthOf(data as Uint16Array));
 }
 
 /**

@@ -29,7 +29,10 @@ export type EncodedImage = string | URL | Bytes | BlobLike | ImageDataLike;
 export type ImageSource = EncodedImage | { readonly image: EncodedImage } | { readonly pixels: Bytes };
 
 /** An image that nothing outside can change any more. */
-export type TakenImage =
+export type TakenImage = TakenFile | { readonly kind: "pixels"; readonly pixels: Uint8Array };
+
+/** A picture, to be decoded. */
+export type TakenFile =
   | { readonly kind: "path"; readonly path: string; readonly name: string }
   | { readonly kind: "contents"; readonly bytes: Uint8Array; readonly name: string }
   | { readonly kind: "blob"; readonly blob: BlobLike; readonly name: string }
@@ -39,8 +42,7 @@ export type TakenImage =
       readonly width: number;
       readonly height: number;
       readonly name: string;
-    }
-  | { readonly kind: "pixels"; readonly pixels: Uint8Array };
+    };
 
 /** Most pixels an image may have: 100 million. A small file that declares more is a decompression bomb. */
 export const MAX_IMAGE_PIXELS = 100_000_000;
@@ -89,7 +91,7 @@ function takePixels(value: unknown, where: string): TakenImage {
   return { kind: "pixels", pixels: bytes.slice() };
 }
 
-function takeEncoded(source: unknown, where: string): TakenImage {
+export function takeEncoded(source: unknown, where: string): TakenFile {
   // A canvas's toDataURL() is a string.
   if (typeof source === "string" && /^(data:|file:\/\/)/i.test(source)) return takeUrl(source, where);
   if (typeof source === "string" && source !== "") return { kind: "path", path: source, name: source };
@@ -109,7 +111,7 @@ function takeEncoded(source: unknown, where: string): TakenImage {
   throw expected("INVALID_ARGUMENT", FORMS, where, source);
 }
 
-function takeUrl(href: string, where: string): TakenImage {
+function takeUrl(href: string, where: string): TakenFile {
   const name = href.length <= 80 ? href : `${href.slice(0, 77)}...`;
   const data = /^data:[^,]*?(;base64)?,/i.exec(href);
   if (/^file:/i.test(href)) return { kind: "path", path: pathOfUrl(href, where), name };
@@ -125,7 +127,7 @@ function takeUrl(href: string, where: string): TakenImage {
   throw expectedButGot("INVALID_ARGUMENT", "a file: or data: URL (fetch others, and hand over the bytes)", where, name);
 }
 
-function takeImageData(source: object, where: string): TakenImage {
+function takeImageData(source: object, where: string): TakenFile {
   const { data, width, height } = source as Partial<ImageDataLike>;
   const bytes = bytesOf(data);
   if (bytes === undefined) throw expected("INVALID_ARGUMENT", "a Uint8ClampedArray", `${where}: data`, data);

@@ -151,7 +151,7 @@ async function decodeGrey(image: Exclude<TakenImage, { kind: "pixels" }>): Promi
 }
 
 /** The file's bytes. sharp gets contents and no path: it would remember a path's pixels when the file has changed. */
-async function contentsOf(image: Exclude<TakenImage, { kind: "pixels" | "colours" }>): Promise<Uint8Array> {
+export async function contentsOf(image: Exclude<TakenImage, { kind: "pixels" | "colours" }>): Promise<Uint8Array> {
   const { name } = image;
   if (image.kind === "contents") return image.bytes;
   if (image.kind === "blob") return await contentsOfBlob(image.blob, name);
