@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { throwIfAborted } from "../abort.js";
 import { downloadFile } from "../download.js";
 import { LeNet5Error } from "../errors.js";
+import { isObject } from "../is.js";
 
 /** Python versions that have wheels of the pinned libtorch; the interpreter's own one is preferred. */
 export const PYTHON_VERSIONS = ["3.10", "3.11", "3.12", "3.13", "3.14"];
@@ -62,11 +63,17 @@ export async function filesOf(
     if (!answer.ok) throw new Error(`status ${answer.status}`);
     const { files } = (await answer.json()) as { files: IndexFile[] };
     if (!Array.isArray(files)) throw new Error("an answer that is no list of files");
-    return files.map((file) => ({ ...file, url: new URL(file.url, address).href }));
+    return files.filter(isIndexFile).map((file) => ({ ...file, url: new URL(file.url, address).href }));
   } catch (cause) {
     throwIfAborted(signal);
     throw failed(`${address} gave ${(cause as Error).message}`, cause);
   }
+}
+
+/** Whether it is what the index should list; a name that leads to another folder is none. */
+function isIndexFile(file: unknown): file is IndexFile {
+  if (!isObject(file) || !isObject(file.hashes)) return false;
+  return typeof file.filename === "string" && !/[/\\]/.test(file.filename) && typeof file.url === "string";
 }
 
 /** Fetches the wheel of a requirement (`name==version`) that fits this machine, held against the index's SHA-256. */

@@ -199,8 +199,10 @@ describe("of an address", () => {
 describe("of the package index", () => {
   const RECORD = "torch-2.13.0.dist-info/RECORD";
   let pinned: Record<string, string>;
+  let listed: string;
 
   beforeEach(async () => {
+    listed = name;
     // The wheel's own RECORD stands in for the one that is known.
     const zip = await openPromise(join(folder, name));
     for await (const entry of zip.eachEntry()) {
@@ -213,7 +215,7 @@ describe("of the package index", () => {
       if (request.url !== "/simple/torch/") return void response.writeHead(404).end();
       const sha256 = createHash("sha256").update(server.bytes).digest("hex");
       const files = [
-        { filename: name, url: `${server.address}/${name}`, size: server.bytes.length, hashes: { sha256 } },
+        { filename: listed, url: `${server.address}/${name}`, size: server.bytes.length, hashes: { sha256 } },
       ];
       response.end(JSON.stringify({ files }));
     });
@@ -253,6 +255,13 @@ describe("of the package index", () => {
     await install();
     expectInstalled();
     expect(server.requests.map(({ headers }) => headers.range)).toEqual([undefined]);
+  });
+
+  test("writes nothing outside its folder, whatever names the index lists", async () => {
+    pinned = {};
+    listed = name.replace("-cp312-", "-x/../../../../escaped-");
+    await expect(install()).rejects.toThrow(/has no wheel of torch==/);
+    expect(readdirSync(folder).sort()).toEqual(["cache", name]);
   });
 
   test("fetches another size than the index names whole", async () => {
