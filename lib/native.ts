@@ -35,13 +35,8 @@ export function libtorch(need: string): LibtorchAddon {
     throw new LeNet5Error(name, `${need} needs libtorch. ${message}`, { cause: error });
   }
   // One number of threads for both.
-  opened.setNumThreads(native().getNumThreads());
+  opened.followThreads(native().threadsCell);
   torch = opened;
-  return torch;
-}
-
-/** The addon with libtorch if this thread has opened it. */
-export function openedLibtorch(): LibtorchAddon | undefined {
   return torch;
 }
 

@@ -1,7 +1,7 @@
 // What concerns the process and no model: devices, threads, instruction sets, versions.
 import type { LeNet5Error } from "./errors.js";
 import { isBranded } from "./is.js";
-import { libtorch, native, nativeCallSync, openedLibtorch } from "./native.js";
+import { libtorch, native, nativeCallSync } from "./native.js";
 import { wholeNumber } from "./options.js";
 
 /**
@@ -28,10 +28,7 @@ export function devices(): string[] {
  */
 export function setNumThreads(threads: number): void {
   wholeNumber(threads, "threads", 1, 1024);
-  nativeCallSync(() => {
-    native().setNumThreads(threads);
-    openedLibtorch()?.setNumThreads(threads);
-  });
+  nativeCallSync(() => native().setNumThreads(threads));
 }
 
 /** The number of threads that libtorch and the fused kernels use. */

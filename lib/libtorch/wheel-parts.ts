@@ -4,8 +4,9 @@
 // Problem: the package index proves a wheel as a whole, by its SHA-256, and parts of it cannot be held against that.
 // RECORD, inside the wheel, has the SHA-256 of each file; but it comes over the same line as the files. (PEP 658's hash
 // covers METADATA alone.) Resolution: for the wheels of the pinned version this package itself carries the SHA-256 of RECORD
-// (pinned-wheels.ts, made from whole wheels), so every unpacked byte is proven by what came with the package, whatever lies
-// between here and the index. A wheel that is not among them is fetched whole and held against the index. An archive that
+// (pinned-wheels.ts, made from whole wheels), so every byte of torch's own that is unpacked is proven by what came with the package, whatever
+// lies between here and the index. (The CUDA runtime libraries that a CUDA build's CPU part still needs come from wheels of
+// their own, whole, and are held against the index's SHA-256.) A wheel that is not among them is fetched whole and held against the index. An archive that
 // the user named by its address was never proven by more than its own checksums and the line it came over: its parts are
 // just as good. Whatever goes wrong on this way, the whole file is fetched instead.
 import { mkdir, rm } from "node:fs/promises";

@@ -18,14 +18,12 @@ export function chooseAddon({ device, engine }: { device: string; engine: string
 
 let cuda: boolean | undefined;
 
-/** Whether libtorch computes on CUDA here. It is opened to be asked only where there is a driver and a libtorch with CUDA. */
+/**
+ * Whether libtorch computes on CUDA here. It is opened to be asked only where there is a driver and a libtorch with CUDA; one
+ * that does not open then is left to whoever asks for it by name.
+ */
 function hasCuda(): boolean {
-  cuda ??=
-    hasNvidiaDriver() &&
-    libtorchHasCuda() &&
-    libtorch("CUDA")
-      .devices()
-      .some((name) => name.startsWith("cuda"));
+  cuda ??= hasNvidiaDriver() && libtorchHasCuda();
   return cuda;
 }
 
@@ -40,9 +38,15 @@ function hasNvidiaDriver(): boolean {
 function libtorchHasCuda(): boolean {
   try {
     const { libtorchVersion, cxx11Abi } = findBuiltAddon();
-    return findLibtorch({ built: { version: libtorchVersion, cxx11Abi } }).libtorch.cudaLibraries.length > 0;
+    const found = findLibtorch({ built: { version: libtorchVersion, cxx11Abi } });
+    return (
+      found.libtorch.cudaLibraries.length > 0 &&
+      libtorch("CUDA")
+        .devices()
+        .some((name) => name.startsWith("cuda"))
+    );
   } catch (error) {
-    // No libtorch that fits: then the CPU it is.
+    // No libtorch that fits or that opens: then the CPU it is.
     if (isBranded(error, "LeNet5Error")) return false;
     throw error;
   }

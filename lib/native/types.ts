@@ -276,14 +276,17 @@ export interface LeNet5Addon {
   LeNet5: new (options: NativeLeNet5Options) => NativeLeNet5;
   /** For calls into the same addon. */
   Cancellation: new () => NativeCancellation;
-  /** Of this addon's own threads. */
-  setNumThreads(threads: number): void;
   getNumThreads(): number;
   instructionSets(): string[];
 }
 
 /** `lenet5_fused.node`: LeNet-5 on the fused engine. */
-export type FusedAddon = LeNet5Addon;
+export interface FusedAddon extends LeNet5Addon {
+  /** Of the process. */
+  setNumThreads(threads: number): void;
+  /** Where the other addon finds that number. */
+  readonly threadsCell: object;
+}
 
 /** `lenet5_libtorch.node`: LeNet-5 on libtorch's engine, TorchScript files, anyone's modules. */
 export interface LibtorchAddon extends LeNet5Addon {
@@ -310,4 +313,6 @@ export interface LibtorchAddon extends LeNet5Addon {
   /** Largest difference between the archive's log-probabilities and those of the weights, on a fixed batch. */
   verifyTorchScript(archive: Uint8Array, weights: NativeWeights): Promise<number>;
   devices(): string[];
+  /** libtorch computes on as many threads as this says, from now on. */
+  followThreads(threadsCell: object): void;
 }

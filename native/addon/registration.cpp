@@ -56,7 +56,6 @@ Constructors& set_lenet5_exports(Napi::Env env, Napi::Object exports) {
   exports.Set("Cancellation", cancellation_class(env));
 
   // The process.
-  set_function(env, exports, "getNumThreads", get_threads);
   set_function(env, exports, "instructionSets", instruction_sets);
   return *own;
 }

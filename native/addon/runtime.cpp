@@ -20,10 +20,6 @@ Napi::Array to_js(Napi::Env env, const std::vector<std::string>& values) {
 
 int threads_of(const Napi::Value& value) { return static_cast<int>(integer_of(value, "threads", 1, kMaxThreads)); }
 
-void set_threads(const Napi::CallbackInfo& info) {
-  with_js_errors(info.Env(), [&] { kernels::set_num_threads(threads_of(info[0])); });
-}
-
 Napi::Value get_threads(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), kernels::num_threads());
 }

@@ -11,9 +11,7 @@ namespace lenet5::addon {
 // A number of threads that a caller may ask for.
 int threads_of(const Napi::Value& value);
 
-// setNumThreads(threads): of the kernels.
-void set_threads(const Napi::CallbackInfo& info);
-// getNumThreads()
+// getNumThreads(): of the kernels.
 Napi::Value get_threads(const Napi::CallbackInfo& info);
 // instructionSets()
 Napi::Value instruction_sets(const Napi::CallbackInfo& info);

@@ -100,10 +100,20 @@ ArchiveReader::~ArchiveReader() = default;
 size_t ArchiveReader::read(uint64_t position, void* target, size_t count, const char*) const {
   if (position >= archive_.size) return 0;
   count = static_cast<size_t>(std::min<uint64_t>(count, archive_.size - position));
-  const auto record = std::lower_bound(archive_.records.begin(), archive_.records.end(), position,
-                                       [](const ArchiveRecord& each, uint64_t at) { return each.offset < at; });
-  if (record != archive_.records.end() && record->offset == position && record->size == count) {
-    return read_record(*record, target);
+  // The last record that begins at the position or before it.
+  auto record = std::upper_bound(archive_.records.begin(), archive_.records.end(), position,
+                                 [](uint64_t at, const ArchiveRecord& each) { return at < each.offset; });
+  if (count > 0 && record != archive_.records.begin()) {
+    --record;
+    const uint64_t into = position - record->offset;
+    if (into == 0 && record->size == count) return read_record(*record, target);
+    // Zeros for a piece of a tensor would be a wrong answer. (A search for the archive's end may take a record's last
+    // bytes along; it looks for nothing in them.)
+    if (into < record->size && count <= record->size - into && !archive_.without_records) {
+      failure_.emplace("MODEL_CORRUPT",
+                       "Expected tensors that are read whole from " + archive_.path + " but received a read in pieces");
+      return 0;
+    }
   }
   // The first part that ends behind the position.
   auto part =

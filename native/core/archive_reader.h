@@ -52,7 +52,7 @@ class ArchiveReader : public caffe2::serialize::ReadAdapterInterface {
   ~ArchiveReader() override;
 
   size_t size() const override { return static_cast<size_t>(archive_.size); }
-  // Of a record, all or nothing; bytes that are in neither part nor record read as zeros.
+  // Of a record, all or nothing; what else is no part reads as zeros.
   size_t read(uint64_t position, void* target, size_t count, const char* what = "") const override;
 
   // Why a read failed, for the error that libtorch makes of it says nothing.

@@ -9,6 +9,8 @@
 #include <thread>
 #include <vector>
 
+#include "../kernels/lenet5_kernels.h"
+
 namespace lenet5 {
 
 namespace {
@@ -39,26 +41,39 @@ int threads_that_start(int threads) {
   return static_cast<int>(started.size());
 }
 
+std::atomic<const std::atomic<int>*> followed{nullptr};
+
+// What was found there last, and how many of so many threads start.
+std::atomic<int> wanted{0}, process_threads{0};
+
+// 0: nothing to follow, libtorch's own default.
+int current_threads() {
+  const std::atomic<int>* cell = followed.load();
+  if (cell == nullptr) return 0;
+  const int threads = cell->load();
+  if (threads != wanted.load()) {
+    // One after another, or the number of the one could go with the threads of the other.
+    static std::mutex mutex;
+    const std::lock_guard<std::mutex> lock(mutex);
+    if (threads != wanted.load()) {
+      process_threads = 1 + threads_that_start(threads - 1);
+      kernels::set_num_threads(threads);
+      wanted = threads;
+    }
+  }
+  return process_threads;
+}
+
 }  // namespace
 
-namespace {
-
-// 0: never set, libtorch's own default.
-std::atomic<int> process_threads{0};
-
-}  // namespace
-
-void set_libtorch_threads(int threads) {
-  // One after another, or the number of the one could go with the threads of the other.
-  static std::mutex mutex;
-  const std::lock_guard<std::mutex> lock(mutex);
-  process_threads = 1 + threads_that_start(threads - 1);
+void follow_libtorch_threads(const std::atomic<int>* threads) {
+  followed.store(threads);
   use_libtorch_threads();
 }
 
 void use_libtorch_threads() {
   thread_local int used = 0;
-  const int threads = process_threads;
+  const int threads = current_threads();
   if (threads == 0 || threads == used) return;
   // A thread's first question makes it take over whatever number was set last, and so must come before ours.
   at::get_num_threads();
@@ -67,7 +82,7 @@ void use_libtorch_threads() {
 }
 
 int libtorch_threads() {
-  const int threads = process_threads;
+  const int threads = current_threads();
   return threads == 0 ? at::get_num_threads() : threads;
 }
 

@@ -1,15 +1,17 @@
 // libtorch's number of threads.
 #pragma once
 
+#include <atomic>
+
 namespace lenet5 {
 
-// Tells libtorch to compute on this many threads, or on as many as the system lets start now. libtorch cannot do with
-// fewer than it was told: Debian's 1.13 waits for ever for a thread of its pool that could not start, and libgomp ends
-// the process.
+// libtorch computes on as many threads as this says from now on, or on as many as the system lets start. libtorch
+// cannot do with fewer than it was told: Debian's 1.13 waits for ever for a thread of its pool that could not start,
+// and libgomp ends the process. The number has to stay for the process's life; somebody else changes it.
 //
 // For the whole process: libtorch itself keeps a number for each thread that calls it, so everything that computes says
 // use_libtorch_threads() first.
-void set_libtorch_threads(int threads);
+void follow_libtorch_threads(const std::atomic<int>* threads);
 
 // Makes the process's number the calling thread's.
 void use_libtorch_threads();

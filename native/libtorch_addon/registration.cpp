@@ -55,7 +55,8 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   // The process.
   exports.Set("libtorchVersion", libtorch_version());
   set_function(env, exports, "devices", devices);
-  set_function(env, exports, "setNumThreads", set_all_threads);
+  set_function(env, exports, "getNumThreads", get_libtorch_threads);
+  set_function(env, exports, "followThreads", follow_threads);
   return exports;
 }
 

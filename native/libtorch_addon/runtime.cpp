@@ -2,11 +2,12 @@
 
 #include <torch/version.h>
 
+#include "../addon/checked.h"
 #include "../addon/js_error.h"
 #include "../addon/runtime.h"
+#include "../addon/threads_cell.h"
 #include "../core/device.h"
 #include "../core/libtorch_threads.h"
-#include "../kernels/lenet5_kernels.h"
 
 namespace lenet5::addon {
 
@@ -16,11 +17,18 @@ Napi::Value devices(const Napi::CallbackInfo& info) {
   return with_js_errors(info.Env(), [&]() -> Napi::Value { return to_js(info.Env(), available_devices()); });
 }
 
-void set_all_threads(const Napi::CallbackInfo& info) {
+Napi::Value get_libtorch_threads(const Napi::CallbackInfo& info) {
+  return with_js_errors(info.Env(), [&]() -> Napi::Value { return Napi::Number::New(info.Env(), libtorch_threads()); });
+}
+
+void follow_threads(const Napi::CallbackInfo& info) {
   with_js_errors(info.Env(), [&] {
-    const int threads = threads_of(info[0]);
-    set_libtorch_threads(threads);
-    kernels::set_num_threads(threads);
+    if (info[0].IsExternal()) {
+      const auto cell = info[0].As<Napi::External<ThreadsCell>>();
+      if (cell.CheckTypeTag(&kThreadsCellTag)) return follow_libtorch_threads(cell.Data());
+    }
+    throw Error("INVALID_ARGUMENT",
+                "Expected a number of threads to follow for cell but received " + describe(info[0]));
   });
 }
 

@@ -8,7 +8,9 @@ namespace lenet5::addon {
 const char* libtorch_version();
 // devices()
 Napi::Value devices(const Napi::CallbackInfo& info);
-// setNumThreads(threads): of libtorch and of this addon's copy of the kernels.
-void set_all_threads(const Napi::CallbackInfo& info);
+// getNumThreads(): libtorch's.
+Napi::Value get_libtorch_threads(const Napi::CallbackInfo& info);
+// followThreads(cell): the process's number of threads, from the addon without libtorch, is libtorch's from now on.
+void follow_threads(const Napi::CallbackInfo& info);
 
 }  // namespace lenet5::addon

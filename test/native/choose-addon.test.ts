@@ -141,9 +141,36 @@ it("sets one number of threads for both addons", async () => {
     tell(counts());
     api.setNumThreads(2);
     tell(counts());
+    // By somebody who has not opened libtorch: a worker_thread, and the package's other copy.
+    const { createRequire } = await import("node:module");
+    const { Worker } = await import("node:worker_threads");
+    const other = ${JSON.stringify(join(packageRoot, "dist", "cjs", "lenet5-libtorch.js"))};
+    createRequire(other)(other).setNumThreads(4);
+    tell(counts());
+    const worker = new Worker("require(" + JSON.stringify(other) + ").setNumThreads(1)", { eval: true, execArgv: [] });
+    await new Promise((resolve) => worker.once("exit", resolve));
+    tell(counts());
   `);
   expect(told).toEqual([
     [3, 3],
     [2, 2],
+    [4, 4],
+    [1, 1],
   ]);
+});
+
+it("stays in place when the worker_thread that opened it ends", async () => {
+  const told = await run(`
+    const { Worker } = await import("node:worker_threads");
+    const source = "const { LeNet5, setNumThreads } = require(" +
+      JSON.stringify(${JSON.stringify(join(packageRoot, "dist", "cjs", "lenet5-libtorch.js"))}) +
+      "); setNumThreads(3); new LeNet5({ seed: 1 }).predictSync(new Uint8Array(784 * 512));";
+    for (let i = 0; i < 3; i++) {
+      const worker = new Worker(source, { eval: true, execArgv: [] });
+      tell(await new Promise((resolve) => worker.once("exit", resolve)));
+      // The kernels' threads have fallen asleep by then, in the addon's code.
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  `);
+  expect(told).toEqual([0, 0, 0]);
 });

@@ -137,8 +137,9 @@ describe("the addon with libtorch refuses", () => {
   it("names without values, and threads out of range", async () => {
     expect(await codeOf(() => addon.prepareCall([], ["x"], []))).toBe("LENET5_INVALID_ARGUMENT");
     expect(await codeOf(() => addon.prepareCall({} as never, [], []))).toBe("LENET5_INVALID_ARGUMENT");
-    expect(await codeOf(() => addon.setNumThreads(0))).toBe("LENET5_INVALID_ARGUMENT");
-    expect(await codeOf(() => addon.setNumThreads(1e9))).toBe("LENET5_INVALID_ARGUMENT");
+    for (const cell of [undefined, 4, {}, addon.prepareCall([], [], [])]) {
+      expect(await codeOf(() => addon.followThreads(cell as object))).toBe("LENET5_INVALID_ARGUMENT");
+    }
     expect(await codeOf(() => new (addon.ScriptModule as never as new (module: object) => unknown)({}))).toBe(
       "LENET5_INVALID_ARGUMENT",
     );
