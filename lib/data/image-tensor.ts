@@ -1,12 +1,11 @@
 // Images as networks for photographs take them: what torchvision's weights state as their transforms.
 import { throwIfAborted } from "../abort.js";
-import { expected, LeNet5Error } from "../errors.js";
+import { expected } from "../errors.js";
 import { finiteNumber, optionalSignal, readOptions, wholeNumber } from "../options.js";
 import type { Tensor } from "../tensor.js";
-import { contentsOf } from "./image.js";
-import { type EncodedImage, MAX_IMAGE_PIXELS, type TakenFile, takeEncoded } from "./image-source.js";
+import { openImage, unreadableImage } from "./image.js";
+import { type EncodedImage, type TakenFile, takeEncoded } from "./image-source.js";
 import { resampleColours } from "./resample.js";
-import { sharp } from "./sharp.js";
 
 /** Options of {@link imageTensor}; the defaults are those of torchvision's weights for ImageNet. */
 export interface ImageTensorOptions {
@@ -88,12 +87,9 @@ function roundHalfToEven(value: number): number {
 }
 
 async function decodeColours(image: TakenFile): Promise<Colours> {
-  const contents = image.kind === "colours" ? image.data : await contentsOf(image);
-  const raw =
-    image.kind === "colours" ? { raw: { width: image.width, height: image.height, channels: 4 as const } } : {};
+  const opened = await openImage(image);
   try {
-    const { data, info } = await sharp()(contents, { limitInputPixels: MAX_IMAGE_PIXELS, failOn: "error", ...raw })
-      .autoOrient()
+    const { data, info } = await opened
       .toColourspace("srgb")
       .removeAlpha()
       .raw({ depth: "uchar" })
@@ -103,9 +99,6 @@ async function decodeColours(image: TakenFile): Promise<Colours> {
     const grey = data.filter((_, i) => i % channels === 0);
     return { data: Uint8Array.from({ length: grey.length * 3 }, (_, i) => grey[Math.floor(i / 3)]!), width, height };
   } catch (cause) {
-    const received = (cause as Error).message;
-    throw new LeNet5Error("IMAGE_UNREADABLE", `Expected a whole image for ${image.name} but received ${received}`, {
-      cause,
-    });
+    throw unreadableImage(cause, image);
   }
 }

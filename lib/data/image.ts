@@ -11,7 +11,7 @@ import { expected, expectedButGot, isLeNet5Error, LeNet5Error } from "../errors.
 import { optionalFunction, optionalSignal, readOptions, wholeNumber } from "../options.js";
 import { readBytes, withRegularFile } from "../regular-file.js";
 import { PIXELS, SIDE } from "./dataset.js";
-import { type ImageSource, MAX_IMAGE_PIXELS, type TakenImage, takeImage } from "./image-source.js";
+import { type ImageSource, MAX_IMAGE_PIXELS, type TakenFile, type TakenImage, takeImage } from "./image-source.js";
 import { BOX, placeByMass } from "./mass-centring.js";
 import { sharp } from "./sharp.js";
 
@@ -125,33 +125,41 @@ interface Grey {
   height: number;
 }
 
-/** Decodes, reduces to the working size, and brings colour and transparency down to one grey byte a pixel. */
-async function decodeGrey(image: Exclude<TakenImage, { kind: "pixels" }>): Promise<Grey> {
-  const { name } = image;
+/** An image that is not decoded yet, the right way up. @throws LENET5_DATA_NOT_FOUND, LENET5_IMAGE_UNREADABLE */
+export async function openImage(image: TakenFile): Promise<ReturnType<ReturnType<typeof sharp>>> {
   const contents = image.kind === "colours" ? image.data : await contentsOf(image);
   const raw =
     image.kind === "colours" ? { raw: { width: image.width, height: image.height, channels: 4 as const } } : {};
   try {
-    const { data, info } = await sharp()(contents, { limitInputPixels: MAX_IMAGE_PIXELS, failOn: "error", ...raw })
-      .autoOrient()
+    return sharp()(contents, { limitInputPixels: MAX_IMAGE_PIXELS, failOn: "error", ...raw }).autoOrient();
+  } catch (cause) {
+    throw unreadableImage(cause, image); // sharp looks for nothing at all in its input at once
+  }
+}
+
+/** The error of an image that cannot be decoded. */
+export function unreadableImage(cause: unknown, { name }: TakenFile): LeNet5Error {
+  const received = (cause as Error).message;
+  return new LeNet5Error("IMAGE_UNREADABLE", `Expected a whole image for ${name} but received ${received}`, { cause });
+}
+
+/** Decodes, reduces to the working size, and brings colour and transparency down to one grey byte a pixel. */
+async function decodeGrey(image: TakenFile): Promise<Grey> {
+  const opened = await openImage(image);
+  try {
+    const { data, info } = await opened
       .resize({ width: WORKING_SIDE, height: WORKING_SIDE, fit: "inside", withoutEnlargement: true })
       .toColourspace("srgb")
       .raw({ depth: "uchar" })
       .toBuffer({ resolveWithObject: true });
     return { data: toGrey(data, info.channels), width: info.width, height: info.height };
-  } catch (error) {
-    throw new LeNet5Error(
-      "IMAGE_UNREADABLE",
-      `Expected a whole image for ${name} but received ${(error as Error).message}`,
-      {
-        cause: error,
-      },
-    );
+  } catch (cause) {
+    throw unreadableImage(cause, image);
   }
 }
 
 /** The file's bytes. sharp gets contents and no path: it would remember a path's pixels when the file has changed. */
-export async function contentsOf(image: Exclude<TakenImage, { kind: "pixels" | "colours" }>): Promise<Uint8Array> {
+async function contentsOf(image: Exclude<TakenImage, { kind: "pixels" | "colours" }>): Promise<Uint8Array> {
   const { name } = image;
   if (image.kind === "contents") return image.bytes;
   if (image.kind === "blob") return await contentsOfBlob(image.blob, name);

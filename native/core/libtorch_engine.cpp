@@ -82,25 +82,6 @@ torch::Tensor label_tensor(const int32_t* labels, const int64_t* indices, int64_
   return result.to(device);
 }
 
-// The parameters with the normalisation inside c1, for pixels in 0..1: padding is black and comes before normalisation,
-// so it stays exact. In double precision, as little as the sums change by it.
-std::vector<float> folded(std::vector<float> parameters, const Normalization& normalization, int64_t num_classes) {
-  const auto table = parameter_table(num_classes);
-  float* weight = parameters.data() + table[0].offset;
-  float* bias = parameters.data() + table[1].offset;
-  const int64_t maps = table[1].length, filter = table[0].length / maps;
-  for (int64_t map = 0; map < maps; map++) {
-    double sum = 0;
-    for (int64_t i = 0; i < filter; i++) {
-      const double scaled = static_cast<double>(weight[map * filter + i]) / normalization.std;
-      weight[map * filter + i] = static_cast<float>(scaled);
-      sum += scaled;
-    }
-    bias[map] = static_cast<float>(static_cast<double>(bias[map]) - normalization.mean * sum);
-  }
-  return parameters;
-}
-
 // Up to here one thread is as fast as two: the operators are too small to be shared.
 constexpr int64_t kOneThread = 2;
 
@@ -108,9 +89,9 @@ class LibtorchPredictor : public Predictor {
  public:
   LibtorchPredictor(int64_t num_classes, const torch::Device& device, const Normalization& normalization,
                     const std::vector<float>& parameters)
-      : device_(device) {
+      : device_(device), normalization_(normalization) {
     const OneLibtorchThread one;
-    const Parameters p = parameter_views(to_flat(folded(parameters, normalization, num_classes), device), num_classes);
+    const Parameters p = parameter_views(to_flat(parameters, device), num_classes);
     // c5's filter covers the whole of its input: a matrix, like the dense layers' weights.
     c1_ = {p[0], p[1]};
     c3_ = {p[2], p[3]};
@@ -125,8 +106,10 @@ class LibtorchPredictor : public Predictor {
     if (images.count <= kOneThread) one.emplace();
     const c10::InferenceMode inference;
     torch::Tensor x = image_tensor(images, device_);
-    const int64_t padding = images.size == kImageSize ? 2 : 0;
-    x = at::max_pool2d(at::conv2d(x, c1_.weight, c1_.bias, 1, padding).relu_(), {2, 2});
+    if (images.size == kImageSize) x = at::constant_pad_nd(x, {2, 2, 2, 2}, 0);
+    // As the exported file has it: folded into c1 it would be rounded otherwise.
+    x = (x - normalization_.mean).div_(normalization_.std);
+    x = at::max_pool2d(at::conv2d(x, c1_.weight, c1_.bias).relu_(), {2, 2});
     x = at::max_pool2d(at::conv2d(x, c3_.weight, c3_.bias).relu_(), {2, 2});
     x = at::addmm(c5_.bias, x.flatten(1), c5_.weight).relu_();
     x = at::addmm(f6_.bias, x, f6_.weight).relu_();
@@ -140,6 +123,7 @@ class LibtorchPredictor : public Predictor {
   };
 
   torch::Device device_;
+  Normalization normalization_;
   Layer c1_, c3_, c5_, f6_, output_;
 };
 
