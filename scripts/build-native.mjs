@@ -57,8 +57,8 @@ export async function buildNative({
   definitions = {},
   env = {},
 } = {}) {
-  if (!existsSync(join(root, "dist/esm/libtorch/find.js"))) await compileTypeScript({ tolerant: true });
-  const { findLibtorch } = await import(pathToFileURL(join(root, "dist/esm/libtorch/find.js")).href);
+  if (!existsSync(join(root, "dist/esm/scripts.js"))) await compileTypeScript({ tolerant: true });
+  const { findLibtorch } = await import(pathToFileURL(join(root, "dist/esm/scripts.js")).href);
   const { origin, libtorch: found } = withLibtorch(libtorch, () => findLibtorch({ headers: true }));
   if (!firstLine("cmake", ["--version"]))
     throw new StepFailed("Expected CMake 3.22 or later (Debian: apt-get install cmake)");
@@ -94,7 +94,7 @@ export async function buildNative({
     });
     // A symbol that is missing shows only when the addon is loaded: in a process of its own, which may die of it.
     const load = "import(process.argv[1]).then(({ native, libtorch }) => (native(), libtorch('The build')))";
-    const module = pathToFileURL(join(root, "dist/esm/native.js")).href;
+    const module = pathToFileURL(join(root, "dist/esm/scripts.js")).href;
     await runLogged(process.execPath, ["--input-type=module", "--eval", load, module], {
       log: join(output, "load.log"),
       env: { ...process.env, ...env, LENET5_BUILD_DIR: output, LIBTORCH: found.root },

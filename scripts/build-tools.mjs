@@ -19,7 +19,7 @@ export async function buildTools() {
   } catch {
     // One is missing: all of them from the cache.
   }
-  const { cacheRoot } = await import(pathToFileURL(join(root, "dist/esm/cache.js")).href);
+  const { cacheRoot } = await import(pathToFileURL(join(root, "dist/esm/scripts.js")).href);
   const target = join(cacheRoot(), `build-tools-${hashOf([], [JSON.stringify(BUILD_TOOLS)]).slice(0, 12)}`);
   const modules = join(target, "node_modules");
   if (existsSync(modules)) return modules;

@@ -14,7 +14,7 @@ const INDEX = (process.env.PIP_INDEX_URL || "https://pypi.org/simple").replace(/
 
 await main(async () => {
   const { PINNED_LIBTORCH_VERSION: version } = await import(
-    pathToFileURL(join(root, "dist/esm/libtorch/find.js")).href
+    pathToFileURL(join(root, "build/esm/libtorch/find.js")).href
   );
   const accept = "application/vnd.pypi.simple.v1+json";
   const { files } = await (await fetch(`${INDEX}/torch/`, { headers: { accept } })).json();

@@ -38,7 +38,7 @@ export async function possibleTargets() {
 
 async function ownPlatform() {
   await compileTypeScript({ tolerant: true });
-  const { platformName } = await import(pathToFileURL(join(root, "dist/esm/native/platform.js")).href);
+  const { platformName } = await import(pathToFileURL(join(root, "build/esm/native/platform.js")).href);
   return platformName();
 }
 
@@ -115,7 +115,7 @@ async function addLibtorchAddon(folder) {
   );
   const description = join(release, "lenet5_core.json");
   if (!existsSync(description)) throw new StepFailed(`Expected a built addon in ${release}: run \`npm run setup\``);
-  const { PINNED_LIBTORCH_VERSION } = await import(pathToFileURL(join(root, "dist/esm/libtorch/find.js")).href);
+  const { PINNED_LIBTORCH_VERSION } = await import(pathToFileURL(join(root, "build/esm/libtorch/find.js")).href);
   const { libtorchVersion } = JSON.parse(readFileSync(description, "utf8"));
   if (libtorchVersion !== PINNED_LIBTORCH_VERSION) {
     throw new StepFailed(

@@ -14,8 +14,8 @@ if (setup.status !== 0) process.exit(setup.status ?? 1);
 
 // Only now are there dependencies and a build to import.
 const { contactSheet, LeNet5, mnist, subsetOf, syntheticDigits } = await import("../dist/esm/lenet5-libtorch.js");
-const { drawInTerminal } = await import("../dist/esm/cli/terminal-digits.js");
-const { grouped, Output, percent, table } = await import("../dist/esm/cli/output.js");
+const { drawInTerminal } = await import("../build/esm/cli/terminal-digits.js");
+const { grouped, Output, percent, table } = await import("../build/esm/cli/output.js");
 const { default: sharp } = await import("sharp");
 
 const output = new Output(false);

@@ -78,7 +78,7 @@ export async function setup({ pinned = false } = {}) {
       return compileTypeScript();
     });
 
-    const libtorchModule = (name) => import(pathToFileURL(join(root, "dist", "esm", "libtorch", name)).href);
+    const libtorchModule = (name) => import(pathToFileURL(join(root, "build", "esm", "libtorch", name)).href);
     const { findLibtorch, installFolder } = await libtorchModule("find.js");
     let found;
     await step(3, "libtorch", async (tell) => {

@@ -1,27 +1,38 @@
-// Compiles lib/ to dist/esm and dist/cjs, if it changed since the last time.
+// Compiles lib/ to build/esm, and joins that into dist/, which is what is published, if it changed since the last time.
 //
-// Problem: opening some sixty files takes Node several times as long as running what is in them. Resolution: what an
-// import of the package gets is one file a format, lenet5-libtorch.js, beside the files of the modules themselves, which
-// the command line picks from.
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
-import { dirname, join, relative } from "node:path";
+// Problem: opening some sixty files takes Node several times as long as running what is in them, and on a disk each costs 4 KB.
+// Resolution: each entry of the package is one file a format, and what the first one is made of is one more, core.js, from
+// which the others take what they have in common. Their declarations are joined in the same way.
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, isAbsolute, join } from "node:path";
 import { filesBelow, hashOf, root, runLogged, StepFailed, stampIs, withLock, writeStamp } from "./shared.mjs";
 
+/**
+ * The entries of the package, each a module of lib/. The first one's own modules become core.js. `types`: somebody imports it
+ * by name, so it has declarations.
+ */
+const ENTRIES = [
+  { name: "lenet5-libtorch", module: "index", formats: ["esm", "cjs"], types: true },
+  { name: "cli/main", module: "cli/main", formats: ["esm"] },
+  { name: "scripts", module: "scripts", formats: ["esm"] },
+];
+
+const dist = join(root, "dist");
+/** Where the compiler puts each module by itself: for the development scripts, and to be joined. */
+const modules = join(root, "build", "esm");
 const stamp = join(root, "build", "typescript.stamp");
 
 function currentHash() {
   const sources = filesBelow(join(root, "lib"), (file) => /\.(ts|json|proto)$/.test(file));
-  const settings = ["tsconfig.json", "tsconfig.esm.json", "tsconfig.cjs.json", "package-lock.json"].map((name) =>
+  const settings = ["tsconfig.json", "tsconfig.esm.json", "package-lock.json", "scripts/typescript.mjs"].map((name) =>
     join(root, name),
   );
   return hashOf([...sources, ...settings]);
 }
 
-const BUNDLE = "lenet5-libtorch.js";
-
 /** True where dist/ is what the sources compile to. */
 export function typeScriptIsCurrent() {
-  return stampIs(stamp, currentHash()) && existsSync(join(root, "dist", "cjs", BUNDLE));
+  return stampIs(stamp, currentHash()) && existsSync(join(dist, "cjs", `${ENTRIES[0].name}.js`));
 }
 
 /**
@@ -37,21 +48,15 @@ export async function compileTypeScript({ tolerant = false } = {}) {
     if (stampIs(stamp, hash)) return false;
     const tsc = join(root, "node_modules", "typescript", "bin", "tsc");
     if (!existsSync(tsc)) throw new StepFailed("Expected TypeScript in node_modules: run `npm run setup`");
-    const formats = ["esm", "cjs"];
-    const statuses = await Promise.all(
-      formats.map((format) => {
-        const log = join(root, "build", `typescript-${format}.log`);
-        // Its incremental state knows nothing of a dist/ that was removed.
-        const forced = existsSync(join(root, "dist", format)) ? [] : ["--force"];
-        return runLogged(process.execPath, [tsc, "-b", ...forced, `tsconfig.${format}.json`], {
-          log,
-          allowFailure: tolerant,
-        });
-      }),
-    );
-    finishCommonJs();
-    await Promise.all([...formats.map(bundle), ...CARRIED.map(carry)]);
-    if (statuses.every((status) => status === 0)) writeStamp(stamp, hash);
+    // Its incremental state knows nothing of a folder that was removed.
+    const forced = existsSync(modules) ? [] : ["--force"];
+    const status = await runLogged(process.execPath, [tsc, "-b", ...forced, "tsconfig.esm.json"], {
+      log: join(root, "build", "typescript.log"),
+      allowFailure: tolerant,
+    });
+    const files = (await Promise.all([bundle("esm"), bundle("cjs"), declarations(), ...CARRIED.map(carry)])).flat();
+    replace(new Map(files));
+    if (status === 0) writeStamp(stamp, hash);
     return true;
   });
 }
@@ -59,7 +64,10 @@ export async function compileTypeScript({ tolerant = false } = {}) {
 /** Packages of which a fraction is used, so that their users need not have all of them: protobufjs installs 4 MB. */
 const CARRIED = [{ module: "protobufjs/light.js", packages: ["protobufjs", "long"] }];
 
-/** Joins the part of a package that is used into dist/carried, with the licences of what is in it. */
+/**
+ * Joins the part of a package that is used into dist/carried, with the licences of what is in it.
+ * @returns {Promise<[path: string, text: string][]>} in dist/; so below
+ */
 async function carry({ module, packages }) {
   const { build } = await import("esbuild");
   const licences = packages.map((name) => {
@@ -67,9 +75,9 @@ async function carry({ module, packages }) {
     const { version } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
     return `${name} ${version}\n\n${readFileSync(join(folder, "LICENSE"), "utf8").replaceAll("*/", "* /")}`;
   });
-  await build({
+  const { outputFiles } = await build({
     stdin: { contents: `module.exports = require(${JSON.stringify(module)});`, resolveDir: root },
-    outfile: join(root, "dist", "carried", `${module.replaceAll("/", "-").replace(/\.js$/, "")}.cjs`),
+    write: false,
     bundle: true,
     minify: true,
     format: "cjs",
@@ -78,43 +86,93 @@ async function carry({ module, packages }) {
     banner: { js: `/*!\n${licences.join("\n\n")}\n*/` },
     logLevel: "warning",
   });
+  return [[`carried/${module.replaceAll("/", "-").replace(/\.js$/, "")}.cjs`, outputFiles[0].text]];
 }
 
-const packageRootOfCommonJs = {
-  name: "package-root",
-  setup: (build) =>
-    build.onResolve({ filter: /package-root\.cjs$/ }, () => ({ path: "../../package-root.cjs", external: true })),
+/** What comes from elsewhere stays outside. */
+const isExternal = (id) => !id.startsWith(".") && !isAbsolute(id);
+
+function inputs(entries) {
+  return Object.fromEntries(entries.map(({ name, module }) => [name, join(modules, `${module}.js`)]));
+}
+
+/** CommonJS has none, and what rollup would put in its place is not what the rest of lib/ relies on. */
+const withoutImportMeta = {
+  name: "without-import-meta",
+  resolveImportMeta: (_property, { moduleId }) => {
+    throw new StepFailed(`Expected no import.meta in lib/ but it is in ${moduleId}`);
+  },
 };
 
-/** Joins the modules behind a format's index.js. What comes from elsewhere stays outside. */
+/** Joins the modules behind a format's entries. */
 async function bundle(format) {
-  const { build } = await import("esbuild");
-  const folder = join(root, "dist", format);
-  await build({
-    entryPoints: [join(folder, "index.js")],
-    outfile: join(folder, BUNDLE),
-    bundle: true,
+  const { rollup } = await import("rollup");
+  const { transform } = await import("esbuild");
+  const input = inputs(ENTRIES.filter(({ formats }) => formats.includes(format)));
+  const build = await rollup({ input, external: isExternal, plugins: [withoutImportMeta], onwarn: refuse });
+  const { output } = await build.generate({
     format,
-    platform: "node",
-    target: "node20.17",
-    packages: "external",
-    external: ["#package-root"],
-    plugins: [packageRootOfCommonJs],
-    logLevel: "warning",
+    exports: "named",
+    esModule: true,
+    chunkFileNames: "[name].js",
+    manualChunks: coreOf(input[ENTRIES[0].name]),
+    onlyExplicitManualChunks: true,
+    // A package.json in dist/cjs takes the root's "imports" away, and one of its own could not point above its folder.
+    ...(format === "cjs" && { paths: { "#package-root": "../../package-root.cjs" } }),
+    // Its comments are in the declarations and in lib/.
+    plugins: [
+      {
+        name: "without-comments",
+        renderChunk: async (code) =>
+          (await transform(code, { target: "node20.17", legalComments: "none", charset: "utf8" })).code,
+      },
+    ],
   });
+  const files = output.map(({ fileName, code }) => [`${format}/${fileName}`, code]);
+  return format === "esm" ? files : [...files, ["cjs/package.json", '{\n  "type": "commonjs"\n}\n']];
 }
 
-/**
- * Makes dist/cjs CommonJS in a package whose type is "module". A nested package.json takes the root's "imports" away, and
- * one of its own could not point above its folder: the one import of that kind becomes a relative one.
- */
-function finishCommonJs() {
-  const folder = join(root, "dist", "cjs");
-  writeFileSync(join(folder, "package.json"), `${JSON.stringify({ type: "commonjs" }, null, 2)}\n`);
-  for (const file of filesBelow(folder, (path) => path.endsWith(".js"))) {
-    const text = readFileSync(file, "utf8");
-    if (!text.includes('require("#package-root")')) continue;
-    const path = relative(dirname(file), join(root, "package-root.cjs")).replaceAll("\\", "/");
-    writeFileSync(file, text.replaceAll('require("#package-root")', `require("${path}")`));
+/** Says of a module whether it belongs to the first entry. */
+function coreOf(entry) {
+  let core;
+  return (id, { getModuleInfo }) => {
+    if (core === undefined) {
+      core = new Set([entry]);
+      for (const module of core) for (const next of getModuleInfo(module)?.importedIds ?? []) core.add(next);
+    }
+    return core.has(id) ? "core" : undefined;
+  };
+}
+
+/** Joins what the compiler declared of the entries that are imported by name; it is the same for both formats. */
+async function declarations() {
+  const { rollup } = await import("rollup");
+  const { dts } = await import("rollup-plugin-dts");
+  const input = Object.fromEntries(
+    ENTRIES.filter(({ types }) => types).map(({ name, module }) => [name, join(modules, `${module}.d.ts`)]),
+  );
+  const build = await rollup({ input, external: isExternal, plugins: [dts()], onwarn: refuse });
+  const { output } = await build.generate({
+    format: "esm",
+    chunkFileNames: "[name].d.ts",
+    entryFileNames: "[name].d.ts",
+  });
+  return output.flatMap(({ fileName, code }) => ["esm", "cjs"].map((format) => [`${format}/${fileName}`, code]));
+}
+
+// The compiler has looked at cycles of types, which are none at run time; `this` is a test in helpers of its own.
+const HARMLESS = ["CIRCULAR_DEPENDENCY", "THIS_IS_UNDEFINED"];
+
+function refuse({ code, message }) {
+  if (!HARMLESS.includes(code)) throw new StepFailed(`Cannot join dist/: ${message}`);
+}
+
+/** Makes dist/ what these files are. */
+function replace(files) {
+  for (const [path, text] of files) {
+    mkdirSync(dirname(join(dist, path)), { recursive: true });
+    writeFileSync(join(dist, path), text);
   }
+  const wanted = new Set([...files.keys()].map((path) => join(dist, path)));
+  for (const file of filesBelow(dist)) if (!wanted.has(file)) rmSync(file);
 }

@@ -122,11 +122,11 @@ const RESULT = "\u0001";
 const TELL = `const tell = (result) => process.stdout.write(${JSON.stringify(RESULT)} + JSON.stringify(result) + ${JSON.stringify(RESULT)});`;
 
 /**
- * Runs a script, given a module of this package and `tell`, in a process of its own: what cannot be loaded may end the
+ * Runs a script, given this package's insides (lib/scripts.ts) and `tell`, in a process of its own: what cannot be loaded may end the
  * process.
  */
-async function inProcessOfItsOwn<T>(script: string, module: string[], ...args: string[]): Promise<T> {
-  const address = pathToFileURL(join(packageRoot, "dist", "esm", ...module)).href;
+async function inProcessOfItsOwn<T>(script: string, ...args: string[]): Promise<T> {
+  const address = pathToFileURL(join(packageRoot, "dist", "esm", "scripts.js")).href;
   const words = ["--input-type=module", "--eval", TELL + script, address, ...args];
   const { stdout } = await run(process.execPath, words, { timeout: 60_000 });
   // What is loaded may write too, or end the process in silence.
@@ -155,7 +155,7 @@ async function checkFusedAddon(): Promise<DoctorCheck> {
     }`;
   type Result = { sets?: string[]; failure?: string };
   try {
-    const { sets = [], failure } = await inProcessOfItsOwn<Result>(script, ["native.js"]);
+    const { sets = [], failure } = await inProcessOfItsOwn<Result>(script);
     if (failure) return { name, status: "failed", found: failure, fix: "the message names the fix" };
     return { name, status: "ok", found: `works with ${sets.join(", ")}, in ${findBuilt("lenet5_fused.node")}` };
   } catch (error) {
@@ -175,7 +175,7 @@ async function checkLoading(): Promise<DoctorCheck> {
     }`;
   type Result = { folder?: string; skipped?: string[]; failure?: string };
   try {
-    const result = await inProcessOfItsOwn<Result>(script, ["libtorch", "load-addon.js"]);
+    const result = await inProcessOfItsOwn<Result>(script);
     if (result.failure) return { name, status: "failed", found: result.failure, fix: "the message names the fix" };
     if (result.skipped && result.skipped.length > 0) {
       const fix = "the CPU works; for CUDA, install NVIDIA's driver and the libraries that are named";
@@ -190,8 +190,7 @@ async function checkLoading(): Promise<DoctorCheck> {
 /** Opens each library of `LENET5_OPERATORS`, in a process of its own: one may end it. */
 async function checkOperators(): Promise<DoctorCheck[]> {
   const script = `
-    const { loadAddon } = await import(process.argv[1]);
-    const { loadOperators } = await import(new URL("operators.js", process.argv[1]));
+    const { loadAddon, loadOperators } = await import(process.argv[1]);
     const report = (failure) => tell({ failure });
     try {
       loadAddon();
@@ -204,7 +203,7 @@ async function checkOperators(): Promise<DoctorCheck[]> {
     const name = "operators";
     const fix = "correct LENET5_OPERATORS, or install the package that fits this libtorch";
     try {
-      const { failure } = await inProcessOfItsOwn<{ failure?: string }>(script, ["libtorch", "load-addon.js"], path);
+      const { failure } = await inProcessOfItsOwn<{ failure?: string }>(script, path);
       if (failure) checks.push({ name, status: "warning", found: failure, fix });
       else checks.push({ name, status: "ok", found: path });
     } catch (error) {

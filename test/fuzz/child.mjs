@@ -6,9 +6,9 @@
 // Prints "> INDEX" before each file and "= INDEX OUTCOME" after it, unbuffered: whoever reads knows which one crashed.
 import { readFileSync, writeSync } from "node:fs";
 import { buffer as collect } from "node:stream/consumers";
-import { Random } from "../../dist/esm/data/random.js";
-import { readOnnx } from "../../dist/esm/export/onnx.js";
-import { checkZip, readZipEntry } from "../../dist/esm/formats/zip-check.js";
+import { Random } from "../../build/esm/data/random.js";
+import { readOnnx } from "../../build/esm/export/onnx.js";
+import { checkZip, readZipEntry } from "../../build/esm/formats/zip-check.js";
 import { LeNet5, ScriptModule } from "../../dist/esm/lenet5-libtorch.js";
 import { mutate } from "../mutate.mjs";
 

@@ -22,14 +22,7 @@ beforeEach(() => {
   for (const name of ["package.json", "package-root.mjs", "package-root.cjs"]) {
     cpSync(join(packageRoot, name), join(installed, name));
   }
-  for (const format of ["esm", "cjs"]) {
-    mkdirSync(join(installed, "dist", format), { recursive: true });
-    cpSync(
-      join(packageRoot, "dist", format, "lenet5-libtorch.js"),
-      join(installed, "dist", format, "lenet5-libtorch.js"),
-    );
-  }
-  cpSync(join(packageRoot, "dist", "cjs", "package.json"), join(installed, "dist", "cjs", "package.json"));
+  cpSync(join(packageRoot, "dist"), join(installed, "dist"), { recursive: true });
 });
 
 /** Installs a package with a prebuilt addon beside the main one. */
