@@ -47,7 +47,10 @@ export async function compileTypeScript({ tolerant = false } = {}) {
     const hash = currentHash();
     if (stampIs(stamp, hash)) return false;
     const tsc = join(root, "node_modules", "typescript", "bin", "tsc");
-    if (!existsSync(tsc)) throw new StepFailed("Expected TypeScript in node_modules: run `npm run setup`");
+    for (const name of ["typescript", "esbuild", "rollup", "rollup-plugin-dts"]) {
+      if (existsSync(join(root, "node_modules", name))) continue;
+      throw new StepFailed(`Expected ${name} in node_modules: run \`npm run setup\`, or \`npm ci --ignore-scripts\``);
+    }
     // Its incremental state knows nothing of a folder that was removed.
     const forced = existsSync(modules) ? [] : ["--force"];
     const status = await runLogged(process.execPath, [tsc, "-b", ...forced, "tsconfig.esm.json"], {
@@ -117,6 +120,7 @@ async function bundle(format) {
     chunkFileNames: "[name].js",
     manualChunks: coreOf(input[ENTRIES[0].name]),
     onlyExplicitManualChunks: true,
+    hoistTransitiveImports: false,
     // A package.json in dist/cjs takes the root's "imports" away, and one of its own could not point above its folder.
     ...(format === "cjs" && { paths: { "#package-root": "../../package-root.cjs" } }),
     // Its comments are in the declarations and in lib/.
@@ -154,7 +158,7 @@ async function declarations() {
   const build = await rollup({ input, external: isExternal, plugins: [dts()], onwarn: refuse });
   const { output } = await build.generate({
     format: "esm",
-    chunkFileNames: "[name].d.ts",
+    chunkFileNames: ({ name }) => `${name.replace(/\.d$/, "")}.d.ts`,
     entryFileNames: "[name].d.ts",
   });
   return output.flatMap(({ fileName, code }) => ["esm", "cjs"].map((format) => [`${format}/${fileName}`, code]));
