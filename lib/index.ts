@@ -12,7 +12,7 @@ export {
 } from "./data/dataset.js";
 export { fashionMnist } from "./data/fashion-mnist.js";
 export * as idx from "./data/idx.js";
-export { type DecodeDigitsOptions, decodeDigit, decodeDigits } from "./data/image.js";
+export { type DecodeDigitsOptions, decodeDigit, decodeDigitSync, decodeDigits } from "./data/image.js";
 export * as imageFolder from "./data/image-folder.js";
 export type { EncodedImage, ImageDataLike, ImageSource } from "./data/image-source.js";
 export { type ImageTensorOptions, imageTensor } from "./data/image-tensor.js";

@@ -181,6 +181,7 @@ const CALLS: Record<string, ((value: Any) => unknown)[]> = {
     (v) => (api.safetensorsBytes as Any)({}, { a: v }),
   ],
   decodeDigit: [(v) => (api.decodeDigit as Any)(v)],
+  decodeDigitSync: [(v) => (api.decodeDigitSync as Any)(v)],
   decodeDigits: [
     (v) => (api.decodeDigits as Any)(v),
     (v) => (api.decodeDigits as Any)([v]),
