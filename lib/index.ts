@@ -1,6 +1,13 @@
 // The public API: a table of contents.
 
 export type { BlobLike, Bytes } from "./byte-source.js";
+export {
+  CompiledModule,
+  type CompiledModuleInspection,
+  type CompiledModuleOptions,
+  type CompiledRunOptions,
+  type PackageInspection,
+} from "./compiled-module.js";
 export { type ContactSheetOptions, contactSheet } from "./data/contact-sheet.js";
 export {
   type Dataset,

@@ -1,13 +1,13 @@
 // Anyone's TorchScript module: load, look into, call.
 import { abortError } from "./abort.js";
-import { expected, expectedButGot, type LeNet5Error } from "./errors.js";
+import { expected } from "./errors.js";
 import { type ModelSource, modelName } from "./formats/model-bytes.js";
-import { isObject } from "./is.js";
 import { operatorPaths, operatorsOfEnvironment } from "./libtorch/operators.js";
 import type { EncodedValue, NativeCallArguments, NativeScriptModule } from "./native/types.js";
 import { libtorch, nativeCall, nativeCallSync } from "./native.js";
-import { oneOf, optionalSignal, readOptions, trueOrFalse, wholeNumber } from "./options.js";
+import { optionalSignal, readOptions, trueOrFalse, wholeNumber } from "./options.js";
 import { BoundedQueue } from "./queue.js";
+import { deviceName, disposedError, type ResultOptions, readRunOptions } from "./script-module/call-options.js";
 import type { ModuleInspection } from "./script-module/inspection.js";
 import { loadArchive } from "./script-module/load-archive.js";
 import { type TensorHandle, wrapTensor } from "./script-module/tensor-handle.js";
@@ -360,26 +360,4 @@ export class ScriptModule {
     }
     return { positional, names, values };
   }
-}
-
-/** How results come back. */
-interface ResultOptions {
-  keep: boolean;
-  bigIntegers: boolean;
-}
-
-function readRunOptions(options: RunSyncOptions): ResultOptions & { keywords: Readonly<Record<string, unknown>> } {
-  const { keywords = {}, keep = false, integers = "number" } = options;
-  trueOrFalse(keep, "keep");
-  if (!isObject(keywords)) throw expected("INVALID_OPTION", "arguments by name", "keywords", keywords);
-  return { keywords, keep, bigIntegers: oneOf(integers, "integers", ["number", "bigint"]) === "bigint" };
-}
-
-function deviceName(device: unknown): string {
-  if (typeof device !== "string") throw expected("INVALID_OPTION", "a device's name", "device", device);
-  return device;
-}
-
-function disposedError(): LeNet5Error {
-  return expectedButGot("DISPOSED", "a module that is still there", "the call", "a disposed one");
 }

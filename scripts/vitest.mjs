@@ -8,6 +8,7 @@ export const NATIVE_TESTS = [
   "test/native",
   "test/lenet5",
   "test/script-module",
+  "test/compiled-module",
   "test/export",
   "test/bad-input.test.ts",
   "test/hostile-values.test.ts",

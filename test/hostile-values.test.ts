@@ -59,7 +59,7 @@ afterAll(() => {
 });
 
 const path = (name: string): string => join(folder, name);
-const { LeNet5, ScriptModule, TensorHandle } = api as Any;
+const { CompiledModule, LeNet5, ScriptModule, TensorHandle } = api as Any;
 const m = model as Any;
 const s = mlp as Any;
 const train = async (data: Any, options?: Any): Promise<void> => {
@@ -126,6 +126,23 @@ const CALLS: Record<string, ((value: Any) => unknown)[]> = {
       "maxQueue",
       "concurrency",
     ),
+  ],
+  "CompiledModule.load": [
+    (v) => CompiledModule.load(v),
+    (v) => CompiledModule.load(join(packageRoot, "test/fixtures/script-modules/mlp.pt"), v),
+    ...options(
+      (o) => CompiledModule.load(join(packageRoot, "test/fixtures/script-modules/mlp.pt"), o),
+      "model",
+      "device",
+      "maxQueue",
+      "concurrency",
+      "operators",
+      "signal",
+    ),
+  ],
+  "CompiledModule.inspect": [
+    (v) => CompiledModule.inspect(v),
+    (v) => CompiledModule.inspect(join(packageRoot, "test/fixtures/script-modules/mlp.pt"), v),
   ],
   run: [
     (v) => s.run(v),

@@ -82,6 +82,9 @@ export async function checkTorchScriptArchive(
   }
   if (byName.has("MAR-INF/MANIFEST.json"))
     throw corrupt("a TorchServe model archive (.mar); the .pt inside it is TorchScript");
+  if (entries.some(({ name }) => name.startsWith(`${root}/data/aotinductor/`))) {
+    throw corrupt("a package of AOTInductor (.pt2); CompiledModule.load runs it");
+  }
   for (const name of ["data.pkl", "constants.pkl"]) {
     if (!has(name)) throw corrupt(`a zip file without "${root}/${name}"`);
   }

@@ -1,7 +1,7 @@
 // The addons as TypeScript sees them; the registration.cpp of native/addon, native/fused_addon and native/libtorch_addon are
 // their tables of contents. Whatever is handed over is
 // copied and checked by the addon in the same call, and errors are plain ones with a code, which lib/native.ts converts.
-import type { ModuleInspection } from "../script-module/inspection.js";
+import type { ModuleInspection, ScriptTensorInfo } from "../script-module/inspection.js";
 import type { Tensor } from "../tensor.js";
 
 /** Where a training run stands, whole: what a checkpoint holds. Flat arrays are in state-dict order. */
@@ -271,6 +271,30 @@ export interface NativeScriptModule {
   dispose(): void;
 }
 
+/** An unpacked package of AOTInductor, see lib/compiled-module/package.ts. */
+export interface NativePackage {
+  /** May go once the package is loaded. */
+  folder: string;
+  model: string;
+  device: string;
+  /** The device that the package was made for, and the sets of instructions it uses, as PyTorch names them. */
+  madeFor: string;
+  instructions: string;
+  /** Calls that may run at once. */
+  runners: number;
+  where: string;
+}
+
+/** Tensors go in each under the name that messages call it by; an array of tensors and nulls comes out. */
+export interface NativeCompiledModule {
+  run(call: NativeCallArguments, keep: boolean, wrap: WrapTensor): Promise<unknown[]>;
+  /** On the calling thread. */
+  runSync(names: readonly string[], values: readonly EncodedValue[], keep: boolean, wrap: WrapTensor): unknown[];
+  /** `inputs` and `outputs` are PyTorch's trees, as JSON. */
+  inspect(): { device: string; constants: ScriptTensorInfo[]; inputs: string; outputs: string };
+  dispose(): void;
+}
+
 /** What both addons have, each for the engines it brings. */
 export interface LeNet5Addon {
   LeNet5: new (options: NativeLeNet5Options) => NativeLeNet5;
@@ -294,6 +318,8 @@ export interface LibtorchAddon extends LeNet5Addon {
     /** The archive has been proven whole, but for its records. */
     load(archive: NativeArchive, device: string, where: string): Promise<NativeScriptModule>;
   };
+  /** Absent where libtorch is older than 2.13. */
+  CompiledModule?: { load(unpacked: NativePackage): Promise<NativeCompiledModule> };
   prepareCall(
     positional: readonly EncodedValue[],
     names: readonly string[],

@@ -6,7 +6,7 @@
 namespace lenet5::addon {
 
 struct Constructors {
-  Napi::FunctionReference fit, script_module;
+  Napi::FunctionReference fit, script_module, compiled_module;
 };
 
 // What registration.cpp has put there.

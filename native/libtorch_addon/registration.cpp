@@ -3,6 +3,7 @@
 
 #include "../addon/type_tag.h"
 #include "../core/libtorch_engine.h"
+#include "compiled_module_class.h"
 #include "prepared_call.h"
 #include "runtime.h"
 #include "script_module_class.h"
@@ -40,6 +41,12 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   const Napi::Function script_module = script_module_class(env);
   own.script_module = Napi::Persistent(script_module);
   exports.Set("ScriptModule", script_module);
+
+#if LENET5_COMPILED_PACKAGES
+  const Napi::Function compiled_module = CompiledModuleClass::define(env);
+  own.compiled_module = Napi::Persistent(compiled_module);
+  exports.Set("CompiledModule", compiled_module);
+#endif
 
   // LeNet-5's TorchScript files.
   set_function(env, exports, "exportTorchScript", export_torchscript_file);

@@ -71,15 +71,18 @@ struct Writer {
 
 }  // namespace
 
+Napi::Array tensors_to_js(Napi::Env env, const std::vector<TensorInfo>& tensors) {
+  return items_of(env, tensors, [writer = Writer{env}](const TensorInfo& each) { return writer.tensor(each); });
+}
+
 Napi::Object inspection_to_js(Napi::Env env, const Inspection& inspection) {
   const Writer writer{env};
-  const auto tensor = [&](const TensorInfo& each) { return writer.tensor(each); };
   Napi::Object object = Napi::Object::New(env);
   object.Set("className", inspection.class_name);
   object.Set("device", inspection.device);
   object.Set("methods", items_of(env, inspection.methods, [&](const MethodInfo& each) { return writer.method(each); }));
-  object.Set("parameters", items_of(env, inspection.parameters, tensor));
-  object.Set("buffers", items_of(env, inspection.buffers, tensor));
+  object.Set("parameters", tensors_to_js(env, inspection.parameters));
+  object.Set("buffers", tensors_to_js(env, inspection.buffers));
   object.Set("attributes",
              items_of(env, inspection.attributes, [&](const AttributeInfo& each) { return writer.attribute(each); }));
   return object;

@@ -18,9 +18,9 @@ export function inspectCommand(program: Command): void {
   const command = program
     .command("inspect")
     .description(
-      "Show what a TorchScript file has: methods with their signatures, parameters, extra files. Loading a file may run code that is in it.",
+      "Show what a TorchScript file has: methods with their signatures, parameters, extra files. Loading a file may run code that is in it. Of a compiled package (.pt2): its models and what they were made for; nothing of it is run.",
     )
-    .argument("<file>", "TorchScript file, anyone's")
+    .argument("<file>", "TorchScript file or compiled package, anyone's")
     .option("--emit-types", "write a TypeScript declaration of its methods instead")
     .addOption(textOption("--name <name>", "with --emit-types: the interface's name (default: from the file's)"))
     .addOption(textOption("--output <file>", "with --emit-types: where to write it (default: stdout)"));
@@ -38,6 +38,16 @@ export function inspectCommand(program: Command): void {
       throw usageError("INVALID_OPTION", "--emit-types beside it", flag, undefined);
     }
     await output.leaveStdoutTo(options.output);
+    if (extname(file!) === ".pt2" && !options.emitTypes) {
+      const { CompiledModule } = await import("../../compiled-module.js");
+      const found = await CompiledModule.inspect(file!, { signal });
+      for (const { name, metadata } of found.models) {
+        output.print(`${name}: compiled by PyTorch (AOTInductor)`);
+        for (const [key, value] of Object.entries(metadata)) output.print(`  ${key}: ${value}`);
+      }
+      output.finish(found);
+      return;
+    }
     const { ScriptModule } = await import("../../script-module.js");
     const inspection = await ScriptModule.inspect(file!, { operators: operatorsOf(options.operators), signal });
     if (!options.emitTypes) {
