@@ -32,12 +32,14 @@ export { exportSafetensors } from "./export/export-safetensors.js";
 export type { ExportableModel, ExportOptions } from "./export/exportable-model.js";
 export { exportModelArchive, type ModelArchiveOptions } from "./export/model-archive.js";
 export { exportOnnx } from "./export/onnx.js";
+export { type ModelArchive, readModelArchive } from "./export/read-model-archive.js";
 export {
   bfloat16ToFloat32,
   float16ToFloat32,
   float32ToBfloat16,
   float32ToFloat16,
 } from "./formats/half.js";
+export { imageFormatOf } from "./formats/image-signature.js";
 export type { ModelSource } from "./formats/model-bytes.js";
 export { readSafetensors, type SafetensorsContents, safetensorsBytes } from "./formats/safetensors.js";
 export type {

@@ -1,0 +1,58 @@
+// Bearer tokens, one for inference and one for management, compared in a time that says nothing of them.
+import { createHash, timingSafeEqual } from "node:crypto";
+import type { onRequestAsyncHookHandler } from "fastify";
+import { LeNet5Error } from "../errors.js";
+import type { ProtocolContext } from "./protocol.js";
+
+/** Tokens that requests must bear; undefined where none is asked for. */
+export interface Tokens {
+  readonly inference: string | undefined;
+  readonly management: string | undefined;
+}
+
+/** What requests are checked with. */
+export interface Authentication {
+  /** For a protocol's routes. */
+  readonly guard: ProtocolContext["guard"];
+  /**
+   * For what is no route: looks at an `Authorization` header's value.
+   * @throws LENET5_UNAUTHORIZED
+   */
+  readonly authorize: (authorization: string | undefined, kind: "inference" | "management") => void;
+}
+
+/** Asks for the tokens that there are. */
+export function authentication(tokens: Tokens): Authentication {
+  const hashes = {
+    inference: tokens.inference === undefined ? undefined : hashOf(tokens.inference),
+    management: tokens.management === undefined ? undefined : hashOf(tokens.management),
+  };
+  const authorize: Authentication["authorize"] = (authorization, kind) => {
+    const hash = hashes[kind];
+    if (hash === undefined) return;
+    const token = /^bearer +(\S+) *$/i.exec(authorization ?? "")?.[1];
+    // Hashes of one length: neither the token's length nor how much of a guess is right can be measured.
+    if (token !== undefined && timingSafeEqual(hashOf(token), hash)) return;
+    const received = token === undefined ? "none" : "another";
+    throw new LeNet5Error(
+      "UNAUTHORIZED",
+      `Expected the token for ${kind} (Authorization: Bearer …) but received ${received}`,
+    );
+  };
+  const guardOf = (kind: "inference" | "management"): onRequestAsyncHookHandler =>
+    hashes[kind] === undefined
+      ? async () => {}
+      : async (request, reply) => {
+          try {
+            authorize(request.headers.authorization, kind);
+          } catch (error) {
+            reply.header("www-authenticate", "Bearer");
+            throw error;
+          }
+        };
+  return { guard: { inference: guardOf("inference"), management: guardOf("management") }, authorize };
+}
+
+function hashOf(token: string): Buffer {
+  return createHash("sha256").update(token).digest();
+}

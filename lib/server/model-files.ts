@@ -1,0 +1,143 @@
+// What lies in a repository's folder: DIR/<name>/<version>/model.pt (or .mar, .safetensors), DIR/<name>/config.json.
+//
+// Names and versions are of a few characters only, so that none can lead anywhere else; what begins with a dot is nobody's
+// model (version control, the links that Kubernetes makes). A link is followed while it stays inside the folder.
+import { readdir, readFile, realpath, stat } from "node:fs/promises";
+import { extname, isAbsolute, join, relative, sep } from "node:path";
+import { expected, expectedButGot, isLeNet5Error, LeNet5Error } from "../errors.js";
+import { isObject } from "../is.js";
+import { LARGEST_CONFIG, type ModelConfig, readModelConfig } from "./model-config.js";
+
+/** Letters, digits, `_`, `-` and `.`, with a letter or digit first. */
+const NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/;
+/** A whole number without zeros in front. */
+const VERSION = /^(?:0|[1-9][0-9]{0,14})$/;
+const FILES = ["model.pt", "model.mar", "model.safetensors"];
+
+/** One version of a model, as its folder has it. */
+export interface FoundVersion {
+  readonly name: string;
+  readonly version: string;
+  /** Below the repository's folder. */
+  readonly file: string;
+  /** Changes when the file or its config.json does. */
+  readonly fingerprint: string;
+  readonly config: ModelConfig;
+  /** Why it cannot be loaded, where that is plain before it is tried. */
+  readonly problem?: LeNet5Error;
+}
+
+/** @throws LENET5_MODEL_NOT_FOUND */
+export function checkName(name: string): void {
+  if (!NAME.test(name)) throw expected("MODEL_NOT_FOUND", "letters, digits, _, - and .", "a model's name", name);
+}
+
+/** @throws LENET5_MODEL_NOT_FOUND */
+export function checkVersion(version: string): void {
+  if (!VERSION.test(version)) throw expected("MODEL_NOT_FOUND", "a whole number", "a model's version", version);
+}
+
+/** Every version of every model. @throws what the file system throws where the folder itself cannot be read */
+export async function findVersions(folder: string): Promise<FoundVersion[]> {
+  const names = (await readdir(folder)).filter((name) => NAME.test(name));
+  const found = await Promise.all(names.map((name) => versionsOf(folder, name)));
+  return found.flat();
+}
+
+async function versionsOf(folder: string, name: string): Promise<FoundVersion[]> {
+  const inside = await readdir(join(folder, name)).catch(ifGone<string[]>([]));
+  const versions = inside.filter((each) => VERSION.test(each));
+  if (versions.length === 0) return [];
+  const { config, fingerprint, problem } = inside.includes("config.json")
+    ? await configOf(folder, name)
+    : { config: {}, fingerprint: "", problem: undefined };
+  const found: FoundVersion[] = [];
+  for (const version of wanted(versions, config.versions)) {
+    const files = (await readdir(join(folder, name, version)).catch(ifGone<string[]>([]))).filter((file) =>
+      FILES.includes(file),
+    );
+    if (files.length === 0) continue;
+    const file = `${name}/${version}/${files[0]}`;
+    const print = await fingerprintOf(join(folder, file));
+    if (print === undefined) continue;
+    const wrong = problem ?? (files.length > 1 ? severalFiles(`${name}/${version}`, files) : undefined);
+    const all = `${file}|${print}|${fingerprint}`;
+    found.push({ name, version, file, fingerprint: all, config, ...(wrong && { problem: wrong }) });
+  }
+  return found;
+}
+
+function wanted(versions: string[], which: ModelConfig["versions"] = "all"): string[] {
+  if (which === "all") return versions;
+  if ("latest" in which) return versions.sort((a, b) => Number(b) - Number(a)).slice(0, which.latest);
+  return versions.filter((version) => which.includes(Number(version)));
+}
+
+function severalFiles(where: string, files: readonly string[]): LeNet5Error {
+  return expectedButGot("MODEL_CORRUPT", "one model file", where, files.join(" and "));
+}
+
+async function configOf(
+  folder: string,
+  name: string,
+): Promise<{ config: ModelConfig; fingerprint: string; problem: LeNet5Error | undefined }> {
+  const where = `${name}/config.json`;
+  let fingerprint = "";
+  try {
+    const path = await pathInside(folder, where);
+    const { size } = await stat(path);
+    fingerprint = (await fingerprintOf(path)) ?? "";
+    if (size > LARGEST_CONFIG) {
+      throw expectedButGot("REQUEST_TOO_LARGE", `at most ${LARGEST_CONFIG} bytes`, where, `${size}`);
+    }
+    return { config: readModelConfig(await readFile(path, "utf8"), where), fingerprint, problem: undefined };
+  } catch (cause) {
+    const problem = isLeNet5Error(cause)
+      ? cause
+      : new LeNet5Error("FILE_READ_FAILED", `Expected to read ${where} but received ${cause}`, { cause });
+    return { config: {}, fingerprint, problem };
+  }
+}
+
+/** Size, time of change and identity of a file; undefined where there is none. */
+export async function fingerprintOf(path: string): Promise<string | undefined> {
+  try {
+    const { size, mtimeNs, ino } = await stat(path, { bigint: true });
+    return `${size} ${mtimeNs} ${ino}`;
+  } catch (error) {
+    return ifGone(undefined)(error);
+  }
+}
+
+/**
+ * Where a file of the folder lies, links followed.
+ * @throws LENET5_REQUEST_INVALID where that is outside, LENET5_MODEL_NOT_FOUND
+ */
+export async function pathInside(folder: string, file: string): Promise<string> {
+  const isPlain = file !== "" && !file.includes("\0") && !isAbsolute(file) && !/^[a-z][a-z0-9+.-]*:/i.test(file);
+  if (!isPlain || file.split(/[\\/]/).includes("..")) {
+    throw expected("REQUEST_INVALID", "a path inside the model repository", "a model's file", file);
+  }
+  try {
+    const path = await realpath(join(folder, file));
+    const way = relative(await realpath(folder), path);
+    if (way !== ".." && !way.startsWith(`..${sep}`) && !isAbsolute(way)) return path;
+  } catch (cause) {
+    const words = `Expected a file of the model repository but received ${JSON.stringify(file.slice(0, 200))}`;
+    throw new LeNet5Error("MODEL_NOT_FOUND", words, { cause });
+  }
+  throw expectedButGot("REQUEST_INVALID", "a file inside the model repository", file, "a link that leads out of it");
+}
+
+/** Whether a file is a model by its name. */
+export function isModelFile(file: string): boolean {
+  return [".pt", ".mar", ".safetensors"].includes(extname(file).toLowerCase());
+}
+
+/** Gives `value` for what has gone, or is no folder; throws other errors. */
+function ifGone<T>(value: T): (error: unknown) => T {
+  return (error) => {
+    if (isObject(error) && (error.code === "ENOENT" || error.code === "ENOTDIR")) return value;
+    throw error;
+  };
+}
