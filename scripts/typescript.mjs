@@ -13,6 +13,7 @@ import { filesBelow, hashOf, root, runLogged, StepFailed, stampIs, withLock, wri
  */
 const ENTRIES = [
   { name: "lenet5-libtorch", module: "index", formats: ["esm", "cjs"], types: true },
+  { name: "server", module: "server", formats: ["esm", "cjs"], types: true },
   { name: "cli/main", module: "cli/main", formats: ["esm"] },
   { name: "scripts", module: "scripts", formats: ["esm"] },
 ];
@@ -160,6 +161,8 @@ async function declarations() {
     format: "esm",
     chunkFileNames: ({ name }) => `${name.replace(/\.d$/, "")}.d.ts`,
     entryFileNames: "[name].d.ts",
+    manualChunks: coreOf(input[ENTRIES[0].name]),
+    onlyExplicitManualChunks: true,
   });
   return output.flatMap(({ fileName, code }) => ["esm", "cjs"].map((format) => [`${format}/${fileName}`, code]));
 }

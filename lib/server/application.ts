@@ -47,7 +47,7 @@ function emptyApplication(settings: ServerSettings): FastifyInstance {
   const logsRequests = logLevel === "debug" || logLevel === "trace";
   const application = fastify()({
     logger: logLevel === "silent" ? false : { level: logLevel, stream: process.stderr },
-    disableRequestLogging: !logsRequests,
+    logController: new (fastify().LogController)({ disableRequestLogging: !logsRequests }),
     requestIdHeader: "x-request-id",
     bodyLimit,
     // A slow body or header ends with 408, and holds its connection no longer.
