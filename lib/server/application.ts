@@ -7,18 +7,25 @@ import { fastify } from "./dependencies.js";
 import { operations } from "./operations.js";
 import type { PortName, ProtocolName, ServerSettings } from "./options.js";
 import type { Protocol, ProtocolContext } from "./protocol.js";
+import { openInference } from "./protocols/open-inference.js";
+import { tensorFlowServing } from "./protocols/tensorflow-serving.js";
+import { torchServe } from "./protocols/torchserve.js";
+import { routerErrors } from "./router-errors.js";
 
 /** The protocols of HTTP, each a plugin in a file of its own. */
-const PLUGINS: Partial<Record<ProtocolName, Protocol>> = {};
+const PLUGINS: Readonly<Record<ProtocolName, Protocol>> = {
+  "open-inference": openInference,
+  torchserve: torchServe,
+  "tensorflow-serving": tensorFlowServing,
+};
 
-/** Longest URL, and all headers together, in bytes. */
-const MAX_URL = 8192;
+/** All headers and the URL together, in bytes. */
 const MAX_HEADERS = 16_384;
 
 /** The application of the main address: protocols, operations, page. */
 export async function mainApplication(context: ProtocolContext, settings: ServerSettings): Promise<FastifyInstance> {
-  const application = emptyApplication(settings);
-  for (const name of settings.protocols) await mount(application, name, context);
+  const application = emptyApplication(context, settings);
+  for (const name of settings.protocols) await application.register(PLUGINS[name](context));
   await application.register(operations(context));
   return application;
 }
@@ -29,20 +36,16 @@ export async function protocolApplication(
   context: ProtocolContext,
   settings: ServerSettings,
 ): Promise<FastifyInstance> {
-  const application = emptyApplication(settings);
+  const application = emptyApplication(context, settings);
   if (name === "metrics") await application.register(operations(context));
-  else if (name === "torchserve-management") await mount(application, "torchserve", context);
+  else if (name === "torchserve-management") await application.register(torchServe(context));
   // TorchServe's management has a port of its own, as its clients expect.
-  else await mount(application, name, name === "torchserve" ? { ...context, management: false } : context);
+  else if (name === "torchserve") await application.register(torchServe({ ...context, management: false }));
+  else await application.register(PLUGINS[name](context));
   return application;
 }
 
-async function mount(application: FastifyInstance, name: ProtocolName, context: ProtocolContext): Promise<void> {
-  const protocol = PLUGINS[name];
-  if (protocol !== undefined) await application.register(protocol(context));
-}
-
-function emptyApplication(settings: ServerSettings): FastifyInstance {
+function emptyApplication({ repository }: ProtocolContext, settings: ServerSettings): FastifyInstance {
   const { bodyLimit, requestTimeoutMilliseconds, logLevel, maxConnections } = settings;
   const logsRequests = logLevel === "debug" || logLevel === "trace";
   const application = fastify()({
@@ -60,13 +63,9 @@ function emptyApplication(settings: ServerSettings): FastifyInstance {
     routerOptions: { maxParamLength: 1024, ignoreTrailingSlash: false },
     http: { maxHeaderSize: MAX_HEADERS, headersTimeout: requestTimeoutMilliseconds, connectionsCheckingInterval: 1000 },
     exposeHeadRoutes: true,
+    frameworkErrors: routerErrors(repository),
   }) as unknown as FastifyInstance;
   application.server.maxConnections = maxConnections;
   application.server.maxHeadersCount = 100;
-  application.addHook("onRequest", (request, _reply, done) => {
-    if (request.raw.url !== undefined && request.raw.url.length > MAX_URL) {
-      done(Object.assign(new Error("URI Too Long"), { statusCode: 414 }));
-    } else done();
-  });
   return application;
 }

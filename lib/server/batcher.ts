@@ -94,7 +94,7 @@ export class Batcher<In extends BatchInput, Out> {
    * @throws LENET5_QUEUE_FULL, LENET5_REQUEST_TIMED_OUT, LENET5_ABORTED, and what the pass throws
    */
   submit(input: In, options?: InferOptions): Promise<Out> {
-    this.#checkRoom();
+    this.checkRoom();
     return this.#enqueue(input, performance.now(), options);
   }
 
@@ -103,7 +103,7 @@ export class Batcher<In extends BatchInput, Out> {
    * meanwhile. Nothing is made where there is no room.
    */
   async submitMade(make: () => Promise<In>, options?: InferOptions): Promise<Out> {
-    this.#checkRoom();
+    this.checkRoom();
     const since = performance.now();
     this.#making += 1;
     let input: In;
@@ -123,7 +123,7 @@ export class Batcher<In extends BatchInput, Out> {
     return new Promise<Out>((resolve, reject) => {
       if (signal?.aborted) throw abortError(signal);
       const one = new Waiting<In, Out>(input, since, since + timeoutMilliseconds, resolve, reject);
-      if (signal !== undefined) one.off = onAbort(signal, () => this.#drop(one, abortError(signal)));
+      if (signal !== undefined) one.off = listen(signal, () => this.#drop(one, abortError(signal)));
       this.#waiting.push(one);
       this.#waitingRows += input.rows;
       if (one.deadline < this.#deadline) this.#watch(one.deadline);
@@ -144,7 +144,8 @@ export class Batcher<In extends BatchInput, Out> {
     for (const one of [...this.#waiting]) this.#drop(one, error);
   }
 
-  #checkRoom(): void {
+  /** Before anything is done for a request that has no room. @throws LENET5_QUEUE_FULL */
+  checkRoom(): void {
     const { maxQueueSize } = this.#limits;
     if (this.queued >= maxQueueSize) {
       throw expectedButGot("QUEUE_FULL", `at most ${maxQueueSize} requests`, "the model's queue", "one more");
@@ -330,4 +331,12 @@ const LONGEST_TIMER = 2 ** 31 - 1;
 
 function isPromise<T>(value: T | Promise<T>): value is Promise<T> {
   return typeof (value as Promise<T>).then === "function";
+}
+
+/** {@link onAbort}, without the limit on listeners of platform signals where a signal is a server's own (clientSignal). */
+function listen(signal: AbortSignal, listener: () => void): () => void {
+  const isOfPlatform = (signal as unknown) instanceof EventTarget;
+  if (isOfPlatform) return onAbort(signal, listener);
+  signal.addEventListener("abort", listener);
+  return () => signal.removeEventListener("abort", listener);
 }

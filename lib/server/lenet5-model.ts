@@ -3,13 +3,14 @@
 // One pass through the network gives the log-probabilities, from which the rest is made. A batch of the usual size takes a
 // fraction of a millisecond on the fused engine, less than the way to another thread and back: it runs here and now.
 import { expected, expectedButGot, LeNet5Error } from "../errors.js";
-import { decodeDigit, imageFormatOf, type LeNet5 } from "../index.js";
+import { decodeDigit, decodeDigitSync, imageFormatOf, type LeNet5 } from "../index.js";
 import { isFloat32Array, isObject } from "../is.js";
 import { readTensor, type Tensor } from "../tensor.js";
 import { Batcher, type BatchInput } from "./batcher.js";
 import type { LoadedModel, LoadedModelOptions } from "./loaded-model.js";
-import { numbersOf, parsedJson } from "./raw-body.js";
+import { jsonOf } from "./raw-body.js";
 import type { InferOptions, RawRequest, TensorSpec } from "./served-model.js";
+import { shapeOfNested, tensorFromJson } from "./tensor-json.js";
 
 /** Images up to which a pass runs on the calling thread. */
 const QUICK = 256;
@@ -73,6 +74,7 @@ export class LeNet5Model implements LoadedModel {
   }
 
   async respond({ body }: RawRequest, options?: InferOptions): Promise<unknown> {
+    this.#batcher.checkRoom();
     const images = pixelsOf(body);
     const logs = await (images === undefined
       ? this.#batcher.submitMade(async () => digit(await decodeDigit({ image: body })), options)
@@ -183,20 +185,23 @@ function imageSize(shape: readonly number[]): number | undefined {
   return isSquare && (shape.length < 4 || shape[1] === 1) ? width! * width! : undefined;
 }
 
-/** Pixels as they are, in a body that is no image file; undefined where it must be one. */
+/** Pixels as they are, or of a plain small PNG; undefined where an image is to be decoded that takes longer. */
 function pixelsOf(body: Uint8Array): Images | undefined {
   if (body.length === 0) throw expectedButGot("REQUEST_INVALID", "an image", "the request body", "none");
-  if (imageFormatOf(body) !== undefined) return undefined;
+  if (imageFormatOf(body) !== undefined) {
+    const pixels = decodeDigitSync({ image: body });
+    return pixels === undefined ? undefined : digit(pixels);
+  }
   if (body.length === PIXELS) return digit(new Uint8Array(body));
   if (body.length === PIXELS * 4) {
     // Little-endian, as is every platform that this package runs on; the copy is aligned.
     return floats(new Float32Array(new Uint8Array(body).buffer));
   }
-  const json = parsedJson(body);
+  const json = jsonOf(body);
   if (json === undefined) return undefined;
   const pixels = isObject(json.value) && !Array.isArray(json.value) ? json.value.pixels : json.value;
-  if (!Array.isArray(pixels)) throw expected("REQUEST_INVALID", "pixels", "the request body", pixels);
-  return floats(Float32Array.from(numbersOf(pixels, PIXELS, "the pixels").values));
+  const tensor = tensorFromJson(pixels, shapeOfNested(pixels, "the pixels"), "float32", "the pixels");
+  return floats(tensor.data as Float32Array);
 }
 
 function floats(data: Float32Array): Images {

@@ -12,10 +12,10 @@ import {
 import { isMap, isObject } from "../is.js";
 import { ARRAY_OF, readTensor, type Tensor, type TensorData } from "../tensor.js";
 import { Batcher, type BatchInput } from "./batcher.js";
-import { nestedOf, tensorFromJson } from "./json-tensor.js";
 import type { LoadedModel, LoadedModelOptions } from "./loaded-model.js";
-import { parsedJson } from "./raw-body.js";
+import { jsonOf } from "./raw-body.js";
 import type { InferOptions, RawRequest, TensorSpec } from "./served-model.js";
+import { nestedValues, shapeOfNested, tensorFromJson } from "./tensor-json.js";
 
 /** What a model's config.json says of a module. */
 export interface ScriptModelOptions extends LoadedModelOptions {
@@ -81,13 +81,13 @@ export class ScriptModel implements LoadedModel {
       }
       named = await this.#batcher.submitMade(async () => this.#fromImage(body, image), options);
     } else {
-      const json = parsedJson(body);
+      const json = jsonOf(body);
       if (json === undefined) {
         throw expectedButGot("REQUEST_INVALID", "tensors as JSON", "the request body", `${body.length} other bytes`);
       }
       named = await this.#batcher.submit(this.#arguments(this.#tensorsOf(json.value)), options);
     }
-    const plain = named.map(([name, tensor]) => [name, nestedOf(tensor)] as const);
+    const plain = named.map(([name, tensor]) => [name, nestedValues(tensor)] as const);
     return plain.length === 1 ? plain[0]![1] : Object.fromEntries(plain);
   }
 
@@ -102,7 +102,7 @@ export class ScriptModel implements LoadedModel {
     return new Map(
       Object.entries(byName).map(([name, nested]) => {
         const spec = this.inputs.find((input) => input.name === name);
-        return [name, tensorFromJson(nested, spec?.dtype ?? "float32", name)];
+        return [name, tensorFromJson(nested, shapeOfNested(nested, name), spec?.dtype ?? "float32", name)];
       }),
     );
   }

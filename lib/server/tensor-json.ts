@@ -71,8 +71,25 @@ export function nestedJson(tensor: Tensor): string {
   return level(0);
 }
 
+/**
+ * Elements in arrays as the shape says, as values; 64-bit integers as the nearest numbers.
+ * @throws LENET5_PROTOCOL_UNSUPPORTED for complex numbers
+ */
+export function nestedValues(tensor: Tensor): unknown {
+  const { shape } = tensor;
+  let rows: unknown[] = Array.from(printable(tensor) as Iterable<unknown>, (value) =>
+    typeof value === "bigint" ? Number(value) : value,
+  );
+  for (let depth = shape.length - 1; depth > 0; depth--) {
+    const size = shape[depth]!;
+    const count = shape.slice(0, depth).reduce((product, each) => product * each, 1);
+    rows = Array.from({ length: count }, (_, i) => rows.slice(i * size, (i + 1) * size));
+  }
+  return shape.length === 0 ? rows[0] : rows;
+}
+
 /** What `join` writes as JSON. */
-function printable({ data, dtype }: Tensor): {
+function printable({ data, dtype }: Tensor): Iterable<unknown> & {
   join(separator: string): string;
   slice(from: number, to: number): { join(separator: string): string };
 } {
