@@ -164,7 +164,19 @@ async function declarations() {
     manualChunks: coreOf(input[ENTRIES[0].name]),
     onlyExplicitManualChunks: true,
   });
-  return output.flatMap(({ fileName, code }) => ["esm", "cjs"].map((format) => [`${format}/${fileName}`, code]));
+  return output.flatMap(({ fileName, code }) =>
+    ["esm", "cjs"].map((format) => [`${format}/${fileName}`, withComments(code)]),
+  );
+}
+
+/** Gives the names in which joined declarations put a namespace's members (`idx_encode: typeof encode`) the members' comments. */
+function withComments(code) {
+  const commentOf = (name) => {
+    const declaration = `(?:declare )?(?:function|const|class|interface|type) ${name.replaceAll("$", "\\$")}(?![\\w$])`;
+    return new RegExp(`^(/\\*\\*(?:(?!\\*/)[^])*\\*/)\n${declaration}`, "m").exec(code)?.[1];
+  };
+  const alias = /^(?:declare const \w+_\w+: typeof|type \w+_\w+(?:<.*>)? =) ([\w$]+).*;$/gm;
+  return code.replaceAll(alias, (line, name) => [commentOf(name), line].filter(Boolean).join("\n"));
 }
 
 // The compiler has looked at cycles of types, which are none at run time; `this` is a test in helpers of its own.

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, rmdirSync, rmSync, utimesSync } from "node:fs";
 import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import { gzipSync } from "node:zlib";
 import { expect, test } from "vitest";
 import { packageRoot } from "#package-root";
@@ -103,8 +104,9 @@ test("a process whose cache is emptied during a download lives, and fetches agai
       ]),
     ),
   };
-  const module = join(packageRoot, "dist", "cjs", "data", "named-dataset.js");
-  const script = `require(process.argv[1]).namedDataset(JSON.parse(process.argv[2])).load({ cache: process.argv[3] })
+  const module = pathToFileURL(join(packageRoot, "build", "esm", "data", "named-dataset.js")).href;
+  const script = `import(process.argv[1])
+    .then(({ namedDataset }) => namedDataset(JSON.parse(process.argv[2])).load({ cache: process.argv[3] }))
     .then(({ train }) => console.log("loaded", train.count), (error) => console.log(error.code, error.message));`;
   const run = await runNode(["--eval", script, module, JSON.stringify(descriptor), cache], {
     env: { LENET5_DATA_DIR: undefined },

@@ -4,7 +4,7 @@ import ts from "typescript";
 import { beforeAll, describe, expect, test } from "vitest";
 import { packageRoot } from "#package-root";
 
-const ENTRY = join(packageRoot, "dist", "esm", "index.d.ts");
+const ENTRY = join(packageRoot, "dist", "esm", "lenet5-libtorch.d.ts");
 
 let checker: ts.TypeChecker;
 let exported: { name: string; symbol: ts.Symbol }[];

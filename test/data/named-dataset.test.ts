@@ -4,6 +4,7 @@ import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFi
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
+import { pathToFileURL } from "node:url";
 import { gunzipSync, gzipSync } from "node:zlib";
 import { describe, expect, test } from "vitest";
 import { packageRoot } from "#package-root";
@@ -313,10 +314,10 @@ describe("what is no mirror's fault ends a download", () => {
   // A limit on the size of files stops a write in its middle as a full disk does, and needs no privileges.
   test("a disk that is full: LENET5_FILE_WRITE_FAILED, and no other mirror is asked", async () => {
     const [first, second] = [await Mirror.start(archives), await Mirror.start(archives)];
-    const module = join(packageRoot, "dist", "cjs", "data", "named-dataset.js");
+    const module = pathToFileURL(join(packageRoot, "build", "esm", "data", "named-dataset.js")).href;
     const script = `process.on("SIGXFSZ", () => {});
       const [module, descriptor, cache] = process.argv.slice(1);
-      require(module).namedDataset(JSON.parse(descriptor)).load({ cache })
+      import(module).then(({ namedDataset }) => namedDataset(JSON.parse(descriptor)).load({ cache }))
         .then(() => console.log("loaded"), (error) => console.log(error.code, error.message));`;
     const described = { ...smallDescriptor, mirrors: [first.url, second.url] };
     const words = ["--eval", script, module, JSON.stringify(described), temporaryFolder()];

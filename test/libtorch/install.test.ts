@@ -6,6 +6,7 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { packageRoot } from "#package-root";
 import { installFolder } from "../../lib/libtorch/find.js";
@@ -274,8 +275,8 @@ describe("without pip", () => {
 
 test("two processes that install at once do not disturb each other", async () => {
   const from = await writeFakeArchive(join(folder, "libtorch.zip"), "2.11.0");
-  const module = join(packageRoot, "dist", "cjs", "libtorch", "install.js");
-  const script = `require(${JSON.stringify(module)}).installLibtorch({ from: process.argv[1] })
+  const module = pathToFileURL(join(packageRoot, "build", "esm", "libtorch", "install.js")).href;
+  const script = `import(${JSON.stringify(module)}).then(({ installLibtorch }) => installLibtorch({ from: process.argv[1] }))
     .then((result) => console.log(result.folder), (error) => { console.error(error); process.exitCode = 1; });`;
   const runs = await Promise.all(
     [1, 2].map(async () => {

@@ -47,7 +47,7 @@ function compile(name: string, source: string): string {
 /** Loads a module with each of the libraries in turn, in one process; gives the errors, undefined for none. */
 async function outcomes(libraries: unknown[]): Promise<({ code: string; message: string } | null)[]> {
   const script = `
-    const { ScriptModule } = require(${JSON.stringify(join(packageRoot, "dist", "cjs", "index.js"))});
+    const { ScriptModule } = require(${JSON.stringify(join(packageRoot, "dist", "cjs", "lenet5-libtorch.js"))});
     const file = ${JSON.stringify(join(packageRoot, "test", "fixtures", "script-modules", "mlp.pt"))};
     (async () => {
       const results = [];
@@ -140,7 +140,7 @@ test("one library is opened once a process, by whatever name", async () => {
   );
   copyFileSync(counter, join(folder, "copy.so"));
   const script = `
-    const { ScriptModule } = require(${JSON.stringify(join(packageRoot, "dist", "cjs", "index.js"))});
+    const { ScriptModule } = require(${JSON.stringify(join(packageRoot, "dist", "cjs", "lenet5-libtorch.js"))});
     const file = ${JSON.stringify(join(packageRoot, "test", "fixtures", "script-modules", "mlp.pt"))};
     (async () => {
       for (const path of process.argv.slice(1)) await ScriptModule.load(file, { device: "cpu", operators: [path] });

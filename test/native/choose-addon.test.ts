@@ -132,7 +132,7 @@ it("refuses by name a folder in an addon's place", async () => {
 
 it("sets one number of threads for both addons", async () => {
   // The same addon as the package's: it is opened once a thread.
-  const loader = pathToFileURL(join(packageRoot, "dist", "esm", "libtorch", "load-addon.js")).href;
+  const loader = pathToFileURL(join(packageRoot, "dist", "esm", "scripts.js")).href;
   const told = await run(`
     api.setNumThreads(3);
     new api.LeNet5({ engine: "libtorch" }).dispose();

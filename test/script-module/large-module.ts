@@ -11,13 +11,13 @@ import { fixture } from "./expected.js";
 /** What a process of its own had in memory at most, in MiB, and what `action` gave. */
 async function peakOf(action: string, file: string): Promise<{ peak: number; result: unknown }> {
   const script = `
-    const { ScriptModule } = require(process.argv[1] + "/script-module.js");
+    const { ScriptModule } = require(process.argv[1]);
     const file = process.argv[2];
     (async () => {
       const result = await (${action});
       console.log(JSON.stringify({ peak: process.resourceUsage().maxRSS / 1024, result }));
     })();`;
-  const run = await runNode(["--eval", script, join(packageRoot, "dist", "cjs"), file]);
+  const run = await runNode(["--eval", script, join(packageRoot, "dist", "cjs", "lenet5-libtorch.js"), file]);
   expect(run).toMatchObject({ status: 0 });
   return JSON.parse(run.stdout);
 }
