@@ -95,4 +95,4 @@ export {
   type TensorsOptions,
   type WarmUpOptions,
 } from "./script-module.js";
-export type { DType, DTypeArrays, Tensor, TensorData } from "./tensor.js";
+export type { DType, DTypeArrays, Float16Data, Tensor, TensorData } from "./tensor.js";

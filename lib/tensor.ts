@@ -19,10 +19,18 @@ export type DType =
   | "complex128"
   | "bool";
 
-/** The typed array that holds each element type. float16 and bfloat16 travel as their 16-bit patterns. */
+/**
+ * What holds half precision: a `Float16Array` where there is one (Node from version 24 on), bit patterns in a `Uint16Array`
+ * elsewhere. As an argument, either will do. (TypeScript knows the former with `"lib": ["ESNext.Float16"]`.)
+ */
+export type Float16Data = typeof globalThis extends { Float16Array: { prototype: infer H } }
+  ? Uint16Array | H
+  : Uint16Array;
+
+/** The typed array that holds each element type. bfloat16 travels as 16-bit patterns. */
 export interface DTypeArrays {
-  /** IEEE 754 half precision, as bit patterns. As an argument, a Float16Array will do as well. */
-  float16: Uint16Array;
+  /** IEEE 754 half precision: results are a Float16Array where there is one, and bit patterns elsewhere. */
+  float16: Float16Data;
   /** The upper half of a float32, as bit patterns. */
   bfloat16: Uint16Array;
   /** Single precision. */
@@ -64,6 +72,8 @@ export interface Tensor<D extends DType = DType> {
   readonly dtype: D;
 }
 
+const { Float16Array: HalfArray = Uint16Array } = globalThis as { Float16Array?: typeof Uint16Array };
+
 /** Constructors of the typed arrays, by element type. */
 export const ARRAY_OF: {
   readonly [D in DType]: new (
@@ -72,7 +82,7 @@ export const ARRAY_OF: {
     length?: number,
   ) => DTypeArrays[D];
 } = {
-  float16: Uint16Array,
+  float16: HalfArray,
   bfloat16: Uint16Array,
   float32: Float32Array,
   float64: Float64Array,
@@ -115,6 +125,10 @@ export function readTensor(tensor: unknown, where: string): Tensor {
   return read;
 }
 
+function isHalf(name: string | undefined): boolean {
+  return name === "Uint16Array" || name === "Float16Array";
+}
+
 /** The patterns of a Float16Array, which Node has from version 24 on; anything else as it is. */
 function halfBits(data: unknown): unknown {
   if (typedArrayName(data) !== "Float16Array") return data;
@@ -132,7 +146,8 @@ export function checkTensor(tensor: Tensor, where = "tensor"): void {
   if (Expected === undefined) {
     throw expected("INVALID_DTYPE", `one of ${Object.keys(ARRAY_OF).join(", ")}`, `${where}.dtype`, tensor.dtype);
   }
-  if (typedArrayName(tensor.data) !== Expected.name) {
+  const name = typedArrayName(tensor.data);
+  if (name !== Expected.name && !(tensor.dtype === "float16" && isHalf(name))) {
     throw expected("INVALID_DTYPE", `a ${Expected.name} (${tensor.dtype})`, `${where}.data`, tensor.data);
   }
   if (!Array.isArray(tensor.shape)) throw expected("INVALID_SHAPE", "an array", `${where}.shape`, tensor.shape);

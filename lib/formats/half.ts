@@ -1,13 +1,15 @@
-// 16-bit floating-point patterns to float32 and back. JavaScript has a Float16Array from Node 24 on, and nothing for bfloat16.
+// 16-bit floating-point numbers to float32 and back. JavaScript has a Float16Array from Node 24 on, and nothing for bfloat16.
 import { expected } from "../errors.js";
 import { typedArrayName } from "../is.js";
+import type { Float16Data } from "../tensor.js";
 
 /**
  * IEEE 754 binary16 patterns (1 sign, 5 exponent, 10 fraction bits) as numbers. Exact: every such number is a float32
- * number. Where Node has it, `new Float16Array(bits.buffer, bits.byteOffset, bits.length)` reads the same memory.
+ * number. A Float16Array will do as well.
  * @throws LENET5_INVALID_ARGUMENT for another kind of array
  */
-export function float16ToFloat32(bits: Uint16Array): Float32Array {
+export function float16ToFloat32(bits: Float16Data): Float32Array {
+  if (typedArrayName(bits) === "Float16Array") return Float32Array.from(bits);
   check(bits, "Uint16Array", "float16ToFloat32");
   return Float32Array.from(bits, (half) => {
     const sign = half & 0x8000 ? -1 : 1;

@@ -134,6 +134,22 @@ napi_value array_buffer(Napi::Env env, const at::Tensor& tensor) {
   return buffer;
 }
 
+napi_value typed_array(Napi::Env env, const at::Tensor& tensor) {
+  const napi_value buffer = array_buffer(env, tensor);
+  if (tensor.scalar_type() == at::kHalf) {
+    // Node-API has no name for it.
+    const Napi::Value half = env.Global().Get("Float16Array");
+    if (half.IsFunction()) return half.As<Napi::Function>().New({buffer});
+  }
+  napi_value data = nullptr;
+  // Real and imaginary parts lie side by side.
+  const size_t length = static_cast<size_t>(tensor.numel()) * (tensor.is_complex() ? 2 : 1);
+  if (napi_create_typedarray(env, array_type(tensor.scalar_type()), length, buffer, 0, &data) != napi_ok) {
+    throw Napi::Error::New(env);
+  }
+  return data;
+}
+
 }  // namespace
 
 Value from_js(const Napi::Value& value) { return from_js_at(value, 0); }
@@ -158,16 +174,8 @@ Napi::Array shape_to_js(Napi::Env env, at::IntArrayRef shape) {
 }
 
 Napi::Object tensor_to_js(Napi::Env env, const at::Tensor& tensor) {
-  napi_value data = nullptr;
-  const napi_value buffer = array_buffer(env, tensor);
-  const napi_typedarray_type type = array_type(tensor.scalar_type());
-  // Real and imaginary parts lie side by side.
-  const size_t length = static_cast<size_t>(tensor.numel()) * (tensor.is_complex() ? 2 : 1);
-  if (napi_create_typedarray(env, type, length, buffer, 0, &data) != napi_ok) {
-    throw Napi::Error::New(env);
-  }
   Napi::Object object = Napi::Object::New(env);
-  object.Set("data", data);
+  object.Set("data", typed_array(env, tensor));
   object.Set("shape", shape_to_js(env, tensor.sizes()));
   object.Set("dtype", dtype_name(tensor.scalar_type()));
   return object;

@@ -1,5 +1,6 @@
 import { expect, it } from "vitest";
 import { bfloat16ToFloat32, float16ToFloat32, float32ToBfloat16, float32ToFloat16 } from "../../lib/index.js";
+import { ARRAY_OF } from "../../lib/tensor.js";
 import { describeWithPython, python } from "../python.js";
 
 it("converts every kind of float16 exactly", () => {
@@ -12,6 +13,14 @@ it("converts every kind of float16 exactly", () => {
     NEGATIVE_INFINITY,
     nan,
   ]);
+});
+
+it("takes a Float16Array where there is one, and needs none", () => {
+  const bits = Uint16Array.of(0x3c00, 0xc100, 0x0001);
+  const data = new ARRAY_OF.float16(bits.buffer);
+  expect(data.constructor.name).toBe("Float16Array" in globalThis ? "Float16Array" : "Uint16Array");
+  expect([...float16ToFloat32(data)]).toEqual([1, -2.5, 2 ** -24]);
+  expect([...float16ToFloat32(bits)]).toEqual([1, -2.5, 2 ** -24]);
 });
 
 it("converts bfloat16 exactly", () => {

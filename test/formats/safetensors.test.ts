@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { readSafetensors, safetensorsBytes } from "../../lib/formats/safetensors.js";
+import { ARRAY_OF } from "../../lib/tensor.js";
 
 /** A file with this header (an object, or text as it stands) and so many bytes of tensors. */
 function file(header: unknown, dataBytes: number, declaredHeaderBytes?: number): Uint8Array {
@@ -31,7 +32,7 @@ describe("safetensors", () => {
       wide: { data: BigInt64Array.of(-(2n ** 62n), 7n), shape: [2, 1], dtype: "int64" as const },
       scalar: { data: Float64Array.of(Math.PI), shape: [], dtype: "float64" as const },
       none: { data: new Float32Array(0), shape: [0, 4], dtype: "float32" as const },
-      half: { data: Uint16Array.of(0x3c00), shape: [1], dtype: "float16" as const },
+      half: { data: new ARRAY_OF.float16(Uint16Array.of(0x3c00).buffer), shape: [1], dtype: "float16" as const },
       brain: { data: Uint16Array.of(0x3f80), shape: [1], dtype: "bfloat16" as const },
       flags: { data: Uint8Array.of(1, 0), shape: [2], dtype: "bool" as const },
       bytes: { data: Uint8Array.of(255), shape: [1], dtype: "uint8" as const },

@@ -47,6 +47,11 @@ export function tensor<D extends DType>(
   values: readonly (number | bigint | string)[],
 ): Tensor<D> {
   const make = ARRAY_OF[dtype] as unknown as { from(items: unknown[]): Tensor<D>["data"] };
+  // Half precision stands there as patterns.
+  if (dtype === "float16") {
+    const patterns = Uint16Array.from(values, Number);
+    return { dtype, shape, data: new ARRAY_OF.float16(patterns.buffer) as Tensor<D>["data"] };
+  }
   const items = values.map((value) => (dtype === "int64" ? BigInt(value) : Number(value)));
   return { dtype, shape, data: make.from(items) };
 }

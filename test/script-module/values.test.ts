@@ -1,6 +1,7 @@
 // Every fixture's methods give what PyTorch gave, and every kind of value crosses both ways.
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { float, libtorchVersion, ScriptModule, type Tensor } from "../../lib/index.js";
+import { float, float16ToFloat32, libtorchVersion, ScriptModule, type Tensor, TensorHandle } from "../../lib/index.js";
+import { ARRAY_OF } from "../../lib/tensor.js";
 import { cases, fixture, input, output, settle, tensor } from "./expected.js";
 
 const loaded = new Map<string, ScriptModule>();
@@ -52,6 +53,30 @@ describe("element types", () => {
       code: "LENET5_INVALID_SHAPE",
       message: expect.stringContaining("Expected 4 elements, twice the product of [2], for"),
     });
+  });
+
+  test("half precision comes as a Float16Array where Node has one, as patterns elsewhere, and goes in either way", async () => {
+    const name = "Float16Array" in globalThis ? "Float16Array" : "Uint16Array";
+    // What the long tests run on Node 24 for.
+    expect(name === "Float16Array").toBe(Number(process.versions.node.split(".")[0]) >= 24);
+    const values = await load("values");
+    const patterns = { data: Uint16Array.of(0x3c00, 0xc100, 0x7bff), shape: [3], dtype: "float16" } as const;
+    const given = { ...patterns, data: new ARRAY_OF.float16(patterns.data.buffer) } as const;
+    for (const half of [patterns, given]) {
+      const back = (await values.call("echo", half)) as Tensor<"float16">;
+      expect(Object.prototype.toString.call(back.data)).toBe(`[object ${name}]`);
+      expect([...float16ToFloat32(back.data)]).toEqual([1, -2.5, 65504]);
+      using kept = await TensorHandle.from(half);
+      const read = (await kept.toTensor()) as Tensor<"float16">;
+      expect(read).toEqual(given);
+      expect(values.runSync("echo", [half])).toEqual(given);
+    }
+    const brain = { data: Uint16Array.of(0x3f80), shape: [1], dtype: "bfloat16" } as const;
+    expect(await values.call("echo", brain)).toEqual(brain);
+    const none = { data: new ARRAY_OF.float16(new ArrayBuffer(0)), shape: [0], dtype: "float16" } as const;
+    expect(await values.call("echo", none)).toEqual(none);
+    const large = { data: new Uint16Array(5000).fill(0x3c00), shape: [5000], dtype: "float16" } as const;
+    expect(((await values.call("echo", large)) as Tensor).data.length).toBe(5000);
   });
 
   test("uint16 and uint32 cross both ways where libtorch has them, and are refused clearly where not", async () => {
