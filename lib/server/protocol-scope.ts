@@ -11,12 +11,12 @@ import { expectedButGot, LeNet5Error } from "../errors.js";
 import type { RequestOutcome } from "./metrics.js";
 import type { ProtocolContext } from "./protocol.js";
 import { type Refusal, refusalOf, refuseWith } from "./refusal.js";
-import type { ServedModel } from "./served-model.js";
+import type { ModelDescription } from "./served-model.js";
 
 declare module "fastify" {
   interface FastifyRequest {
     /** The model that a request for inference went to, for the counters; null before it is known. */
-    servedBy: ServedModel | null;
+    servedBy: ModelDescription | null;
   }
 }
 
@@ -123,7 +123,7 @@ export async function inferenceScope(
     inference.addHook("onRequest", guard.inference);
     inference.addHook("onResponse", async ({ servedBy, method }, reply) => {
       if (method !== "POST" && method !== "PUT") return;
-      const { name: model, version } = servedBy?.description ?? { name: undefined, version: undefined };
+      const { name: model, version } = servedBy ?? { name: undefined, version: undefined };
       metrics.request({ protocol, model, version, status: reply.statusCode, seconds: reply.elapsedTime / 1000 });
     });
     routes(inference);

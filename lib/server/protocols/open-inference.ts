@@ -207,12 +207,13 @@ function readBody(request: FastifyRequest, body: Buffer): object {
 async function infer({ repository }: ProtocolContext, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
   const { name, version } = request.params as ModelParams;
   const model = repository.model(name, version);
-  request.servedBy = model;
+  const { description } = model;
+  request.servedBy = description;
   const { json, raw } = request.body as InferenceBody;
-  const wanted = wantedOutputs(json, model.description);
+  const wanted = wantedOutputs(json, description);
   const inputs = readInputs(json.inputs, raw);
   const results = await model.infer(inputs, { signal: clientSignal(reply) });
-  return answer(json, wanted, results, model.description, reply);
+  return answer(json, wanted ?? allOf(json, results), results, description, reply);
 }
 
 /** Inputs by name. @throws LENET5_REQUEST_INVALID and what is wrong with a tensor */
@@ -243,22 +244,23 @@ interface WantedOutput {
   readonly binary: boolean;
 }
 
-/** The outputs that a request asks for, in its order; all of them where it asks for none. */
+/**
+ * The outputs that a request asks for, in its order; undefined where it asks for none, which is for all. A module may
+ * not say what it gives before it has given it: then names are looked at in {@link answer}.
+ */
 function wantedOutputs(
   { outputs = [], parameters }: InferenceRequest,
   { outputs: known }: ModelDescription,
-): WantedOutput[] {
+): WantedOutput[] | undefined {
+  if (outputs.length === 0) return undefined;
   const binary = parameters?.binary_data_output ?? false;
-  if (outputs.length === 0) return known.map(({ name }) => ({ name, binary }));
   const seen = new Set<string>();
   return outputs.map(({ name, parameters: own }) => {
     const where = `output "${name.slice(0, 80)}"`;
-    if (!known.some((output) => output.name === name))
-      throw expectedButGot(
-        "REQUEST_INVALID",
-        `one of ${known.map((output) => output.name).join(", ")}`,
-        "outputs",
+    if (known.length > 0 && !known.some((output) => output.name === name))
+      throw unknownOutput(
         where,
+        known.map((output) => output.name),
       );
     if (seen.has(name)) throw expectedButGot("REQUEST_INVALID", "each output once", "outputs", `${where} twice`);
     seen.add(name);
@@ -268,11 +270,20 @@ function wantedOutputs(
   });
 }
 
+function unknownOutput(where: string, known: readonly string[]): LeNet5Error {
+  return expectedButGot("REQUEST_INVALID", `one of ${known.join(", ")}`, "outputs", where);
+}
+
 function unsupported(feature: string, where: string): LeNet5Error {
   return new LeNet5Error(
     "PROTOCOL_UNSUPPORTED",
     `This server does not have the protocol's extension for ${feature} (${where})`,
   );
+}
+
+function allOf({ parameters }: InferenceRequest, results: ReadonlyMap<string, Tensor>): WantedOutput[] {
+  const binary = parameters?.binary_data_output ?? false;
+  return [...results.keys()].map((name) => ({ name, binary }));
 }
 
 function answer(
@@ -284,7 +295,8 @@ function answer(
 ): FastifyReply {
   const parts: Uint8Array[] = [];
   const outputs = wanted.map((output) => {
-    const tensor = results.get(output.name)!;
+    const tensor = results.get(output.name);
+    if (tensor === undefined) throw unknownOutput(output.name, [...results.keys()]);
     const head = `"name":${JSON.stringify(output.name)},"shape":[${tensor.shape.join(",")}],"datatype":"${datatypeOf(tensor.dtype)}"`;
     if (!output.binary) return `{${head},"data":${elementsOf(tensor, output.name)}}`;
     const bytes = bytesOfTensor(tensor);

@@ -106,7 +106,7 @@ function versionOf({ model, version, label }: ModelParams, { repository }: Proto
 
 async function answer(context: ProtocolContext, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
   const model = context.repository.model(...addressOf(request, context));
-  request.servedBy = model;
+  request.servedBy = model.description;
   const { signature_name: signature = "", instances, inputs } = request.body as PredictBody;
   if (signature !== "" && signature !== SIGNATURE)
     throw expected("REQUEST_INVALID", SIGNATURE, "signature_name", signature.slice(0, 80));
@@ -142,36 +142,34 @@ const withVersion = (model: string, version: string | undefined): [name: string,
 async function byRows(model: ServedModel, instances: unknown, reply: FastifyReply): Promise<string> {
   if (!Array.isArray(instances) || instances.length === 0)
     throw expected("REQUEST_INVALID", "an array of at least one", "instances", instances);
-  const { description } = model;
-  const columns = isNamed(instances[0]) ? columnsOf(instances) : { [onlyInput(description)]: instances };
-  const results = await run(model, columns, reply);
-  const outputs = signatureOutputs(description).map(({ name }) => ({ name, tensor: results.get(name)! }));
-  for (const { name, tensor } of outputs) {
-    if (tensor.shape[0] === instances.length) continue;
+  const columns = isNamed(instances[0]) ? columnsOf(instances) : { [onlyInput(model.description)]: instances };
+  const outputs = await run(model, columns, reply);
+  for (const [name, { shape }] of outputs) {
+    if (shape[0] === instances.length) continue;
     const want = `an output of one row for each of ${instances.length} instances, or "inputs" instead,`;
-    throw expectedButGot("REQUEST_INVALID", want, "instances", `${name} of shape [${tensor.shape.join(", ")}]`);
+    throw expectedButGot("REQUEST_INVALID", want, "instances", `${name} of shape [${shape.join(", ")}]`);
   }
-  if (outputs.length === 1) return `{"predictions":${nestedJson(outputs[0]!.tensor)}}`;
-  const rows = instances.map((_, row) =>
-    objectJson(outputs.map(({ name, tensor }) => ({ name, tensor: rowOf(tensor, row) }))),
-  );
+  if (outputs.length === 1) return `{"predictions":${nestedJson(outputs[0]![1])}}`;
+  const rows = instances.map((_, row) => objectJson(outputs.map(([name, tensor]) => [name, rowOf(tensor, row)])));
   return `{"predictions":[${rows.join(",")}]}`;
 }
 
 async function byColumns(model: ServedModel, inputs: unknown, reply: FastifyReply): Promise<string> {
-  const { description } = model;
-  const columns = isNamed(inputs) ? inputs : { [onlyInput(description)]: inputs };
-  const results = await run(model, columns, reply);
-  const outputs = signatureOutputs(description).map(({ name }) => ({ name, tensor: results.get(name)! }));
-  return `{"outputs":${outputs.length === 1 ? nestedJson(outputs[0]!.tensor) : objectJson(outputs)}}`;
+  const columns = isNamed(inputs) ? inputs : { [onlyInput(model.description)]: inputs };
+  const outputs = await run(model, columns, reply);
+  return `{"outputs":${outputs.length === 1 ? nestedJson(outputs[0]![1]) : objectJson(outputs)}}`;
 }
 
-function signatureOutputs({ kind, outputs }: ModelDescription): readonly TensorSpec[] {
+/** Tensors with their names. */
+type Named = readonly (readonly [name: string, tensor: Tensor])[];
+
+/** Those of a model's outputs that its signature has. */
+function ofSignature<T>({ kind }: ModelDescription, outputs: readonly T[]): readonly T[] {
   return kind === "lenet5" ? outputs.slice(0, 1) : outputs;
 }
 
-function objectJson(outputs: readonly { name: string; tensor: Tensor }[]): string {
-  return `{${outputs.map(({ name, tensor }) => `${JSON.stringify(name)}:${nestedJson(tensor)}`).join(",")}}`;
+function objectJson(outputs: Named): string {
+  return `{${outputs.map(([name, tensor]) => `${JSON.stringify(name)}:${nestedJson(tensor)}`).join(",")}}`;
 }
 
 function rowOf({ data, shape, dtype }: Tensor, row: number): Tensor {
@@ -205,26 +203,24 @@ function onlyInput({ inputs }: ModelDescription): string {
   throw expectedButGot("REQUEST_INVALID", want, "the inputs of a model with several", "values without names");
 }
 
+/** The outputs of the model's signature. */
 async function run(
   model: ServedModel,
   columns: Readonly<Record<string, unknown>>,
   reply: FastifyReply,
-): Promise<ReadonlyMap<string, Tensor>> {
-  const { inputs } = model.description;
+): Promise<Named> {
+  const { description } = model;
   const signal = clientSignal(reply);
   const tensors = new Map<string, Tensor>();
   for (const [name, value] of Object.entries(columns)) {
-    const spec = inputs.find((input) => input.name === name);
-    if (spec === undefined)
-      throw expected(
-        "REQUEST_INVALID",
-        `one of ${inputs.map((input) => input.name).join(", ")}`,
-        "inputs",
-        name.slice(0, 80),
-      );
-    tensors.set(name, await tensorOf(value, spec, model.description, signal));
+    const spec = description.inputs.find((input) => input.name === name);
+    if (spec === undefined) {
+      const want = `one of ${description.inputs.map((input) => input.name).join(", ")}`;
+      throw expected("REQUEST_INVALID", want, "inputs", name.slice(0, 80));
+    }
+    tensors.set(name, await tensorOf(value, spec, description, signal));
   }
-  return model.infer(tensors, { signal });
+  return ofSignature(description, [...(await model.infer(tensors, { signal }))]);
 }
 
 async function tensorOf(
@@ -308,7 +304,7 @@ function metadataOf(description: ModelDescription): object {
   ];
   const signature = {
     inputs: Object.fromEntries(inputs.map(tensor)),
-    outputs: Object.fromEntries(signatureOutputs(description).map(tensor)),
+    outputs: Object.fromEntries(ofSignature(description, description.outputs).map(tensor)),
     method_name: "tensorflow/serving/predict",
     defaults: {},
   };

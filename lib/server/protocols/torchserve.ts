@@ -146,7 +146,7 @@ const predictOf =
   async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
     const { model: name, version } = request.params as ModelParams;
     const model = repository.model(name!, version);
-    request.servedBy = model;
+    request.servedBy = model.description;
     const raw = request.isMultipart() ? await dataOf(request) : wholeBody(request);
     const answer = await model.respond(raw, { signal: clientSignal(reply) });
     if (typeof answer === "string") return reply.type("text/plain; charset=utf-8").send(answer);
