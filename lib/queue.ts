@@ -48,6 +48,11 @@ export class BoundedQueue {
     return this.#running;
   }
 
+  /** True while nothing runs and nothing waits. */
+  get idle(): boolean {
+    return this.#running === 0 && this.#waiting.size === 0;
+  }
+
   /**
    * Throws what {@link run} would reject with at once, so that a caller can prepare nothing in vain.
    * @throws LENET5_QUEUE_FULL, LENET5_ABORTED, or the error that the queue was closed with

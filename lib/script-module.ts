@@ -1,4 +1,5 @@
 // Anyone's TorchScript module: load, look into, call.
+import { isExternal } from "node:util/types";
 import { abortError } from "./abort.js";
 import { expected } from "./errors.js";
 import { type ModelSource, modelName } from "./formats/model-bytes.js";
@@ -10,6 +11,7 @@ import { BoundedQueue } from "./queue.js";
 import { deviceName, disposedError, type ResultOptions, readRunOptions } from "./script-module/call-options.js";
 import type { ModuleInspection } from "./script-module/inspection.js";
 import { loadArchive } from "./script-module/load-archive.js";
+import { holdingUpLoop, loopHasTurned, mayHoldUpLoop } from "./script-module/loop-time.js";
 import { type TensorHandle, wrapTensor } from "./script-module/tensor-handle.js";
 import { ArgumentEncoder, type ScriptInput, type ScriptValue } from "./script-module/values.js";
 import type { Tensor } from "./tensor.js";
@@ -78,7 +80,10 @@ const RUN_OPTIONS = [...RUN_SYNC_OPTIONS, "signal"] as const;
  * from a stranger runs a stranger's code, with the rights of this process.
  *
  * Calls run off the event loop, in order of arrival, or here and now ({@link ScriptModule.runSync}); inputs are copied
- * when a call is made, so their arrays may change at once. The module is in evaluation mode and computes no gradients.
+ * when a call is made, so their arrays may change at once. Where the calls before it, with arguments of the same shapes
+ * and values, took less than 0.05 ms without exception, an awaited call on the CPU runs on the calling thread, which is
+ * quicker than the way to another; after 1 ms of such calls one of them leaves the event loop its turn. The module is in
+ * evaluation mode and computes no gradients.
  */
 export class ScriptModule {
   readonly #native: NativeScriptModule;
@@ -185,7 +190,17 @@ export class ScriptModule {
     const { keywords, ...results } = readRunOptions(rest);
     // Before anything is copied for a call that cannot run.
     this.#queue.check(signal);
-    return this.#start(method, this.#prepare(method, args, keywords), results, signal);
+    if (!this.#queue.idle || !mayHoldUpLoop()) {
+      return this.#start(method, this.#prepare(method, args, keywords), results, signal);
+    }
+    const { positional, names, values } = this.#encode(method, args, keywords);
+    const { keep, bigIntegers } = results;
+    const made = this.#queue.runSync(() =>
+      holdingUpLoop(() =>
+        nativeCallSync(() => this.#native.runIfShort(method, positional, names, values, keep, bigIntegers, wrapTensor)),
+      ),
+    );
+    return isExternal(made) ? this.#start(method, made as NativeCallArguments, results, signal) : made;
   }
 
   /**
@@ -221,10 +236,14 @@ export class ScriptModule {
     { keep, bigIntegers }: ResultOptions,
     signal: AbortSignal | undefined,
   ): Promise<unknown> {
-    return this.#queue.run(() => nativeCall(() => this.#native.run(method, call, keep, bigIntegers, wrapTensor)), {
-      signal,
-      onDropped: () => libtorch("ScriptModule").dropCall(call),
-    });
+    const run = async () => {
+      try {
+        return await nativeCall(() => this.#native.run(method, call, keep, bigIntegers, wrapTensor));
+      } finally {
+        loopHasTurned();
+      }
+    };
+    return this.#queue.run(run, { signal, onDropped: () => libtorch("ScriptModule").dropCall(call) });
   }
 
   /**

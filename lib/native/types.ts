@@ -263,6 +263,16 @@ export interface NativeScriptModule {
     bigIntegers: boolean,
     wrap: WrapTensor,
   ): unknown;
+  /** As `runSync` where such calls have been short; else the call as `prepareCall` makes it, an external value. */
+  runIfShort(
+    method: string,
+    positional: readonly EncodedValue[],
+    names: readonly string[],
+    values: readonly EncodedValue[],
+    keep: boolean,
+    bigIntegers: boolean,
+    wrap: WrapTensor,
+  ): unknown;
   to(device: string): Promise<ModuleInspection>;
   tensors(which: "parameters" | "buffers", keep: boolean, wrap: WrapTensor): Promise<unknown>;
   /** Only while nothing runs. */

@@ -9,6 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include "libtorch_threads.h"
+
 namespace lenet5 {
 
 namespace {
@@ -36,7 +38,11 @@ class ComputeThread {
   [[noreturn]] void loop() {
     std::unique_lock<std::mutex> lock(mutex_);
     for (;;) {
-      wake_.wait(lock, [this] { return work_ != nullptr; });
+      const auto called = [this] { return work_ != nullptr; };
+      if (!wake_.wait_for(lock, kTeamIdle, called)) {
+        dismiss_team();
+        wake_.wait(lock, called);
+      }
       lock.unlock();
       std::exception_ptr error;
       try {

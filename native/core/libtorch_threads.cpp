@@ -11,6 +11,13 @@
 
 #include "../kernels/lenet5_kernels.h"
 
+#if defined(__linux__) && AT_PARALLEL_OPENMP
+#include <dlfcn.h>
+// OpenMP 5.0; absent from an older libgomp.
+extern "C" int omp_pause_resource_all(int kind) __attribute__((weak));
+#define LENET5_PAUSES_OPENMP
+#endif
+
 namespace lenet5 {
 
 namespace {
@@ -64,7 +71,41 @@ int current_threads() {
   return process_threads;
 }
 
+using Clock = std::chrono::steady_clock;
+
+// When the calling thread last asked for its number, that is, began to compute. At the epoch: not since its team went.
+thread_local Clock::time_point last_use;
+
+#ifdef LENET5_PAUSES_OPENMP
+
+// GNU's ends the team of the thread that asks. LLVM's and Intel's end everybody's, in the middle of their work.
+bool ends_own_team_only() {
+  Dl_info gnu{};
+  if (omp_pause_resource_all == nullptr) return false;
+  if (dladdr(reinterpret_cast<void*>(omp_pause_resource_all), &gnu) == 0) return false;
+  void* const library = dlopen(gnu.dli_fname, RTLD_NOW | RTLD_NOLOAD);
+  if (library == nullptr) return false;
+  const bool other = dlsym(library, "__kmpc_fork_call") != nullptr;
+  dlclose(library);
+  return !other;
+}
+
+#endif
+
 }  // namespace
+
+void dismiss_team() {
+  last_use = {};
+#ifdef LENET5_PAUSES_OPENMP
+  static const bool possible = ends_own_team_only();
+  constexpr int kSoft = 1;
+  if (possible) omp_pause_resource_all(kSoft);
+#endif
+}
+
+void dismiss_idle_team() {
+  if (last_use != Clock::time_point{} && Clock::now() - last_use > kTeamIdle) dismiss_team();
+}
 
 void follow_libtorch_threads(const std::atomic<int>* threads) {
   followed.store(threads);
@@ -73,6 +114,7 @@ void follow_libtorch_threads(const std::atomic<int>* threads) {
 
 void use_libtorch_threads() {
   thread_local int used = 0;
+  last_use = Clock::now();
   const int threads = current_threads();
   if (threads == 0 || threads == used) return;
   // A thread's first question makes it take over whatever number was set last, and so must come before ours.

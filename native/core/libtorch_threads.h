@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 
 namespace lenet5 {
 
@@ -18,6 +19,15 @@ void use_libtorch_threads();
 
 // The process's number of threads.
 int libtorch_threads();
+
+// Ends the threads that the calling thread's computing left behind, for one that will not compute again soon. The next
+// parallel operator starts new ones, which takes some tens of microseconds; as long as they are there they count
+// (native/loader/openmp_waiting.h): two teams on two processors are one too many, and none of them spins long enough.
+void dismiss_team();
+
+// The same where the calling thread has not computed for kTeamIdle.
+void dismiss_idle_team();
+constexpr std::chrono::milliseconds kTeamIdle{100};
 
 // One thread for the calling thread's computing, as long as this lives: for work that is too small to be shared.
 class OneLibtorchThread {

@@ -142,6 +142,18 @@ Value ScriptModule::run(const std::string& name, Arguments arguments, bool keep)
   return value;
 }
 
+Value ScriptModule::run_and_learn(const std::string& method, Arguments arguments, bool keep, uint64_t kind, bool here) {
+  // Also of a call that fails.
+  struct Watch {
+    ScriptModule& module;
+    uint64_t kind;
+    bool here;
+    Clock::time_point begin = Clock::now();
+    ~Watch() { module.short_calls_.took(kind, std::chrono::nanoseconds(Clock::now() - begin).count(), here); }
+  } const watch{*this, kind, here};
+  return run(method, std::move(arguments), keep);
+}
+
 Inspection ScriptModule::to(const std::string& name) {
   const c10::Device device = resolve_device(name);
   const std::unique_lock<std::shared_mutex> lock(mutex_);

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "../lenet5/short_calls.h"
 #include "archive_reader.h"
 #include "value.h"
 
@@ -66,12 +67,6 @@ struct Inspection {
   std::vector<AttributeInfo> attributes;
 };
 
-// The arguments of one call, copied from JavaScript.
-struct Arguments {
-  std::vector<Value> positional;
-  std::vector<std::pair<std::string, Value>> keywords;
-};
-
 class ScriptModule {
  public:
   // Reads an archive that has been proven a whole zip file; runs the module's __setstate__, if it has one, and sets it
@@ -83,6 +78,13 @@ class ScriptModule {
   // Runs a method; may be called from several threads at once if the module's code does not change its own state.
   // Throws SCRIPT_METHOD_NOT_FOUND, SCRIPT_ARGUMENTS, INVALID_ARGUMENT, SCRIPT_RAISED, SCRIPT_UNSUPPORTED.
   Value run(const std::string& method, Arguments arguments, bool keep);
+
+  // The same for a call that is awaited, which learns from it: see ShortCalls. `kind`: of its method and arguments.
+  // `here`: on the thread that asked for it.
+  Value run_and_learn(const std::string& method, Arguments arguments, bool keep, uint64_t kind, bool here);
+
+  // Whether the next call of this kind may be made by the thread that asks for it.
+  bool short_call(uint64_t kind) const { return device_.is_cpu() && short_calls_.expected(kind); }
 
   // Whether a call is worth another thread's time, judging by the one before: the way there and back takes some 20
   // microseconds.
@@ -112,6 +114,7 @@ class ScriptModule {
   std::vector<std::pair<std::string, std::string>> extra_files_;
   int64_t bytes_ = 0;
   std::atomic<int64_t> last_nanoseconds_{INT64_MAX};
+  ShortCalls short_calls_;
   // Shared by runs, exclusive for whatever reads or moves the module's state from outside.
   mutable std::shared_mutex mutex_;
 };

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -37,6 +38,16 @@ struct Dictionary {
 struct Value {
   std::variant<Missing, None, bool, Number, int64_t, double, std::string, TensorValue, Sequence, Dictionary> data;
 };
+
+// The arguments of one call, copied from JavaScript.
+struct Arguments {
+  std::vector<Value> positional;
+  std::vector<std::pair<std::string, Value>> keywords;
+};
+
+// What two calls have in common that take the same time, as far as one can see from outside: the method, the tensors'
+// shapes and element types, and all other values.
+uint64_t kind_of_call(const std::string& method, const Arguments& arguments);
 
 // The value in a few words, for the tail of an error message.
 std::string describe(const Value& value);

@@ -24,6 +24,9 @@ int64_t bytes_of_all(const Arguments& arguments) {
 
 }  // namespace
 
+PreparedCall::PreparedCall(napi_env env, Arguments copied)
+    : arguments(std::move(copied)), memory(env, bytes_of_all(arguments)) {}
+
 Arguments arguments_of(const Napi::Value& positional, const Napi::Value& names, const Napi::Value& values) {
   Arguments arguments;
   arguments.positional = sequence_of(positional, "positional");
@@ -40,13 +43,13 @@ Arguments arguments_of(const Napi::Value& positional, const Napi::Value& names, 
   return arguments;
 }
 
+Napi::Value keep_call(Napi::Env env, Arguments arguments) {
+  return to_external(env, std::make_unique<PreparedPointer>(std::make_unique<PreparedCall>(env, std::move(arguments))));
+}
+
 Napi::Value prepare_call(const Napi::CallbackInfo& info) {
-  return with_js_errors(info.Env(), [&]() -> Napi::Value {
-    Arguments arguments = arguments_of(info[0], info[1], info[2]);
-    const int64_t bytes = bytes_of_all(arguments);
-    auto call = std::make_unique<PreparedCall>(info.Env(), std::move(arguments), bytes);
-    return to_external(info.Env(), std::make_unique<PreparedPointer>(std::move(call)));
-  });
+  return with_js_errors(
+      info.Env(), [&]() -> Napi::Value { return keep_call(info.Env(), arguments_of(info[0], info[1], info[2])); });
 }
 
 void drop_call(const Napi::CallbackInfo& info) {

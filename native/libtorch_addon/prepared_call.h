@@ -3,9 +3,7 @@
 
 #include <napi.h>
 
-#include <cstdint>
 #include <memory>
-#include <utility>
 
 #include "../addon/external.h"
 #include "../addon/external_memory.h"
@@ -14,7 +12,7 @@
 namespace lenet5::addon {
 
 struct PreparedCall {
-  PreparedCall(napi_env env, Arguments copied, int64_t bytes) : arguments(std::move(copied)), memory(env, bytes) {}
+  PreparedCall(napi_env env, Arguments copied);
 
   Arguments arguments;
   ExternalMemory memory;
@@ -30,6 +28,9 @@ struct ExternalKind<PreparedPointer> {
 
 // The arguments of a call, copied, from the three arrays that prepareCall and runSync take.
 Arguments arguments_of(const Napi::Value& positional, const Napi::Value& names, const Napi::Value& values);
+
+// In JavaScript's hands until its turn comes.
+Napi::Value keep_call(Napi::Env env, Arguments arguments);
 
 // prepareCall(positional, names, values): copies the arguments of a call that may have to wait for its turn.
 Napi::Value prepare_call(const Napi::CallbackInfo& info);

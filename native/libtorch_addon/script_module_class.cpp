@@ -76,6 +76,8 @@ Napi::Value ScriptModuleClass::JS_run(const Napi::CallbackInfo& info) {
     ModulePointer held = module();
     PreparedPointer call = std::move(from_external<PreparedPointer>(info[1], "call"));
     if (!call) throw Error("INVALID_ARGUMENT", "Expected a call that has not run for call but received a used one");
+    // What this thread computed itself is over: another one's turn.
+    dismiss_idle_team();
     return AsyncTask::start(new RunTask(info.Env(), std::move(held), std::move(method), std::move(call), run, wrap));
   });
 }
@@ -89,6 +91,22 @@ Napi::Value ScriptModuleClass::JS_runSync(const Napi::CallbackInfo& info) {
     // Reading the arguments may run JavaScript, which may dispose of this: the module is taken afterwards.
     Arguments arguments = arguments_of(info[1], info[2], info[3]);
     const lenet5::Value result = module()->run(method, std::move(arguments), run.keep);
+    return to_js(info.Env(), result, {wrap, run.big_integers});
+  });
+}
+
+// runIfShort(method, positional, names, values, keep, bigIntegers, wrap): as runSync where the call is expected to be
+// short; the prepared call otherwise.
+Napi::Value ScriptModuleClass::JS_runIfShort(const Napi::CallbackInfo& info) {
+  return with_js_errors(info.Env(), [&]() -> Napi::Value {
+    const std::string method = text_of(info[0], "method");
+    const RunOptions run{boolean_of(info[4], "keep"), boolean_of(info[5], "bigIntegers")};
+    const Napi::Function wrap = function_of(info[6], "wrap");
+    Arguments arguments = arguments_of(info[1], info[2], info[3]);
+    const ModulePointer held = module();
+    const uint64_t kind = kind_of_call(method, arguments);
+    if (!held->short_call(kind)) return keep_call(info.Env(), std::move(arguments));
+    const lenet5::Value result = held->run_and_learn(method, std::move(arguments), run.keep, kind, true);
     return to_js(info.Env(), result, {wrap, run.big_integers});
   });
 }

@@ -29,6 +29,14 @@ struct ExternalKind<ModulePointer> {
   static constexpr const char* name = "a loaded module";
 };
 
+// A thread of Node's pool that computes in libtorch for once, and leaves no team behind.
+struct LentThread {
+  LentThread() = default;
+  ~LentThread() { dismiss_team(); }
+  LentThread(const LentThread&) = delete;
+  LentThread& operator=(const LentThread&) = delete;
+};
+
 struct RunOptions {
   bool keep;
   bool big_integers;
@@ -40,7 +48,10 @@ class LoadTask : public AsyncTask {
       : AsyncTask(env), archive_(std::move(archive)), device_(std::move(device)), where_(std::move(where)) {}
 
  private:
-  void Run() override { module_ = ScriptModule::load(std::move(archive_), device_, where_); }
+  void Run() override {
+    const LentThread lent;
+    module_ = ScriptModule::load(std::move(archive_), device_, where_);
+  }
   Napi::Value Result(Napi::Env env) override {
     return constructors(env).script_module.New({to_external(env, std::make_unique<ModulePointer>(module_))});
   }
@@ -63,10 +74,14 @@ class RunTask : public AsyncTask {
 
  private:
   void Run() override {
-    const auto call = [this] { result_ = module_->run(method_, std::move(call_->arguments), options_.keep); };
+    const uint64_t kind = kind_of_call(method_, call_->arguments);
+    const auto call = [this, kind] {
+      result_ = module_->run_and_learn(method_, std::move(call_->arguments), options_.keep, kind, false);
+    };
     if (module_->worth_a_thread() && libtorch_threads() > 1) {
       on_compute_thread(call);
     } else {
+      const LentThread lent;
       call();
     }
   }
@@ -86,7 +101,10 @@ class MoveTask : public AsyncTask {
       : AsyncTask(env), module_(std::move(module)), device_(std::move(device)) {}
 
  private:
-  void Run() override { inspection_ = module_->to(device_); }
+  void Run() override {
+    const LentThread lent;
+    inspection_ = module_->to(device_);
+  }
   Napi::Value Result(Napi::Env env) override { return inspection_to_js(env, inspection_); }
 
   ModulePointer module_;
@@ -100,7 +118,10 @@ class TensorsTask : public AsyncTask {
       : AsyncTask(env), module_(std::move(module)), buffers_(buffers), keep_(keep), wrap_(Napi::Persistent(wrap)) {}
 
  private:
-  void Run() override { result_ = buffers_ ? module_->buffers(keep_) : module_->parameters(keep_); }
+  void Run() override {
+    const LentThread lent;
+    result_ = buffers_ ? module_->buffers(keep_) : module_->parameters(keep_);
+  }
   Napi::Value Result(Napi::Env env) override { return to_js(env, result_, {wrap_.Value(), false}); }
 
   ModulePointer module_;

@@ -66,6 +66,28 @@ describe.skipIf(process.platform !== "linux")("calls of script modules", () => {
     expect(Number(stdout)).toBe(3);
   });
 
+  test("let their threads go when no other follows, and find new ones", () => {
+    const { stdout } = run(`${begin}
+      setNumThreads(3);
+      const module = await load();
+      const before = threads();
+      const least = async (wanted) => {
+        for (let i = 0; i < 200 && threads() - before > wanted; i++) await new Promise((done) => setTimeout(done, 50));
+        return threads() - before;
+      };
+      const value = ({ data }) => data[0];
+      const first = value(await module.forward(square, 3));
+      const counts = [await least(1)];
+      const here = value(module.forwardSync(square, 3));
+      counts.push(threads() - before);
+      // The calling thread's go when another thread computes.
+      await new Promise((done) => setTimeout(done, 200));
+      const again = value(await module.forward(square, 3));
+      counts.push(await least(1));
+      console.log(JSON.stringify(counts), here === first && again === first);`);
+    expect(stdout).toBe("[1,3,1] true\n");
+  });
+
   test("at once are computed by several, and errors reach their own caller", () => {
     const { stdout } = run(`${begin}
       setNumThreads(2);

@@ -1,6 +1,7 @@
 // What has no way to the surface of its own: PyTorch's generator by numbers that PyTorch drew
-// (test/fixtures/generate_random.py), numbers as text under a locale with a decimal comma, early stopping, and which
-// engine is chosen on machines that are not at hand. Prints what failed; the exit status is the number of failures.
+// (test/fixtures/generate_random.py), numbers as text under a locale with a decimal comma, early stopping, which calls
+// count as short, and which engine is chosen on machines that are not at hand. Prints what failed; the exit status is
+// the number of failures.
 #include <atomic>
 #include <cstdio>
 #include <limits>
@@ -20,6 +21,7 @@
 #include "../number_text.h"
 #include "../parameters.h"
 #include "../random.h"
+#include "../short_calls.h"
 #include "../trainer.h"
 
 namespace {
@@ -134,6 +136,31 @@ void early_stopping() {
   EarlyStopping resumed({Metric::accuracy, 1, 0}, {4, 0.5, 0, first});
   resumed.note(5, 0, 0.6, second);
   expect_equal(resumed.record().best_epoch, 5, "an improvement on what a checkpoint remembers");
+}
+
+void short_calls() {
+  constexpr int64_t brief = ShortCalls::kShort, long_one = brief + 1, far_too_long = ShortCalls::kFarTooLong + 1;
+  ShortCalls calls;
+  const auto needed = [&](uint64_t kind) {
+    int count = 0;
+    while (!calls.expected(kind) && count < 100000) {
+      calls.took(kind, brief, false);
+      count++;
+    }
+    return count;
+  };
+  expect_equal(needed(1), 8, "eight short calls before one is made here");
+  expect_equal(calls.expected(2), false, "nothing is known of another kind");
+  calls.took(1, long_one, true);
+  expect_equal(needed(1), 8, "one that was not short begins the count anew");
+  calls.took(1, far_too_long, false);
+  expect_equal(needed(1), 8, "however long it took on another thread");
+  calls.took(1, far_too_long, true);
+  expect_equal(needed(1), 64, "eight times as many after one that held up the event loop");
+  calls.took(1, far_too_long, true);
+  expect_equal(needed(1), 512, "and again");
+  for (uint64_t kind = 100; kind < 1000; kind++) calls.took(kind, brief, false);
+  expect_equal(needed(1000), 8, "kinds without end");
 }
 
 // A libtorch that sees a graphics card, and one that sees Apple's.
@@ -267,6 +294,7 @@ int main() {
   generator_states();
   numbers_as_text();
   early_stopping();
+  short_calls();
   engines();
   thread_pool();
   stop_in_validation();

@@ -1,0 +1,38 @@
+// Which calls of a module are short enough to be made by the thread that asks for them, and be awaited all the same.
+#pragma once
+
+#include <cstdint>
+#include <mutex>
+#include <unordered_map>
+
+namespace lenet5 {
+
+// The problem: the way to another thread and back takes longer than a small call itself, and a call that is made here
+// holds up the event loop. Nobody knows how long a call takes before it was made: its code may wait, or depend on what
+// the tensors hold. The resolution: a call may be made here when the calls before it, of the same kind (kind_of_call),
+// were short without exception. One that was not sends all of its kind back to another thread, until that many have
+// been short again; one that held up the event loop for longer than it should ever be, for eight times as many as
+// before.
+class ShortCalls {
+ public:
+  // Nanoseconds. As long as the way there and back takes.
+  static constexpr int64_t kShort = 50'000;
+  static constexpr int64_t kFarTooLong = 1'000'000;
+  static constexpr int64_t kFirstStreak = 8, kLongestStreak = int64_t{1} << 24;
+
+  bool expected(uint64_t kind) const;
+  // `here`: it was made by the thread that asked for it.
+  void took(uint64_t kind, int64_t nanoseconds, bool here);
+
+ private:
+  struct Record {
+    int64_t streak = 0;
+    int64_t needed = kFirstStreak;
+  };
+  static constexpr size_t kMostKinds = 256;
+
+  mutable std::mutex mutex_;
+  std::unordered_map<uint64_t, Record> records_;
+};
+
+}  // namespace lenet5
