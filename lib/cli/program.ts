@@ -7,6 +7,7 @@ import { exportCommand } from "./commands/export.js";
 import { inspectCommand } from "./commands/inspect.js";
 import { installCommand } from "./commands/install.js";
 import { predictCommand } from "./commands/predict.js";
+import { serveCommand } from "./commands/serve.js";
 import { trainCommand } from "./commands/train.js";
 
 /** Builds the whole `lenet5` command line. */
@@ -29,6 +30,7 @@ Options that show (env: …) take their default from that environment variable.`
   trainCommand(program);
   evaluateCommand(program);
   predictCommand(program);
+  serveCommand(program);
   exportCommand(program);
   inspectCommand(program);
   dataCommand(program);

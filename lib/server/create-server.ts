@@ -139,13 +139,25 @@ class ModelServer implements Server {
   }
 
   async #close(): Promise<void> {
-    const limit = setTimeout(() => {
-      for (const { server } of this.#applications) server.closeAllConnections();
-    }, this.#settings.drainMilliseconds);
-    const applications = this.#applications.map((application) => application.close());
-    await Promise.all([...applications, this.#grpc?.close(this.#settings.drainMilliseconds)]);
+    const { drainMilliseconds } = this.#settings;
+    const servers = this.#applications.map(({ server }) => server);
+    // A connection that had a request under way is idle when that is answered, and would stay open for another one.
+    const idle = setInterval(() => {
+      for (const server of servers) server.closeIdleConnections();
+    }, 20);
+    let limit: NodeJS.Timeout | undefined;
+    const isOver = new Promise<void>((resolve) => {
+      limit = setTimeout(() => {
+        for (const server of servers) server.closeAllConnections();
+        resolve();
+      }, drainMilliseconds);
+    });
+    const closing = this.#applications.map((application) => application.close());
+    await Promise.all([...closing, this.#grpc?.close(drainMilliseconds)]);
+    clearInterval(idle);
+    // A pass through a module cannot be cut off; it is not waited for beyond the limit either.
+    await Promise.race([this.#repository.close(), isOver]);
     clearTimeout(limit);
-    await this.#repository.close();
     this.#metrics.close();
   }
 }

@@ -58,7 +58,9 @@ export class FolderRepository implements ModelRepository {
   /** Looks for the first time and loads what is there. @throws LENET5_DATA_NOT_FOUND where there is no such folder */
   async open(): Promise<void> {
     try {
-      await this.#look(true);
+      const first = this.#look(true);
+      this.#looking = first;
+      await first;
     } catch (cause) {
       const received = isNativeError(cause) ? cause.message : String(cause);
       throw expectedButGot("DATA_NOT_FOUND", "a folder of models", "modelRepository", received);

@@ -1,0 +1,260 @@
+// What whoever runs the server relies on: probes, counters, tokens, limits, logs, and an orderly end.
+import { once } from "node:events";
+import { request as ask } from "node:http";
+import { connect, type Socket } from "node:net";
+import { setTimeout as wait } from "node:timers/promises";
+import { afterEach, describe, expect, test } from "vitest";
+import { createServer } from "../../lib/server.js";
+import { cleanUp, emptyRepository, placeLeNet5, serve } from "./models.js";
+
+afterEach(cleanUp);
+
+const digit = new Uint8Array(784).fill(200);
+const predict = (url: string, init: RequestInit = {}) =>
+  fetch(`${url}/predictions/digits`, { method: "POST", body: digit, ...init });
+
+async function withDigits(options = {}) {
+  const folder = await emptyRepository();
+  const model = await placeLeNet5(folder);
+  return { folder, model, ...(await serve(folder, options)) };
+}
+
+describe("probes and counters", () => {
+  test("alive, ready, and what has been counted", async () => {
+    const { url } = await withDigits();
+    expect((await predict(url)).status).toBe(200);
+    expect((await predict(url, { body: "no image" })).status).toBe(400);
+    expect((await fetch(`${url}/predictions/nobody`, { method: "POST", body: digit })).status).toBe(404);
+    expect(await (await fetch(`${url}/livez`)).json()).toEqual({ live: true });
+    const ready = await fetch(`${url}/readyz`);
+    expect([ready.status, await ready.json()]).toEqual([
+      200,
+      { ready: true, models: [{ name: "digits", version: "1", state: "ready" }] },
+    ]);
+    const metrics = await fetch(`${url}/metrics`);
+    expect(metrics.headers.get("content-type")).toContain("text/plain");
+    const text = await metrics.text();
+    const labels = 'protocol="torchserve",model="digits",version="1"';
+    expect(text).toContain(`lenet5_requests_total{${labels},status="200"} 1`);
+    expect(text).toContain(`lenet5_request_errors_total{${labels},status="400"} 1`);
+    expect(text).toContain('lenet5_requests_total{protocol="torchserve",model="",version="",status="404"} 1');
+    expect(text).toContain('lenet5_batch_size_count{model="digits",version="1"} 1');
+    expect(text).toContain('lenet5_queue_seconds_count{model="digits",version="1"} 1');
+    expect(text).toContain('lenet5_compute_seconds_count{model="digits",version="1"} 1');
+    expect(text).toMatch(/lenet5_event_loop_delay_seconds\{quantile="0.99"\} [0-9.e-]+/);
+    expect(text).toContain("lenet5_models_ready 1");
+    expect(text).toMatch(/ts_inference_requests_total\{model_name="digits",model_version="1",hostname="[^"]+"\} 2/);
+    expect(text).toMatch(/ts_queue_latency_microseconds\{model_name="digits"/);
+    expect(text).toMatch(/ts_inference_latency_microseconds\{model_name="digits"/);
+  });
+
+  test("two servers in one process count apart", async () => {
+    const one = await withDigits();
+    const other = await withDigits();
+    await predict(one.url);
+    expect(await (await fetch(`${other.url}/metrics`)).text()).not.toContain("lenet5_requests_total{");
+  });
+
+  test("a protocol has a port of its own where one is asked for, and answers there alone", async () => {
+    const { server } = await withDigits({
+      protocols: ["tensorflow-serving"],
+      ports: { torchserve: 0, "torchserve-management": 0, metrics: 0, grpc: 0 },
+    });
+    const at = Object.fromEntries(server.addresses.map(({ name, url }) => [name, url]));
+    expect(Object.keys(at).sort()).toEqual(["grpc", "main", "metrics", "torchserve", "torchserve-management"]);
+    const statusOf = async (path: string) => (await fetch(path)).status;
+    expect((await predict(at.torchserve!)).status).toBe(200);
+    expect((await predict(at.main!)).status).toBe(404);
+    expect(await statusOf(`${at.torchserve}/models`)).toBe(404);
+    expect(await statusOf(`${at["torchserve-management"]}/models`)).toBe(200);
+    expect(await statusOf(`${at.main}/v1/models/digits`)).toBe(200);
+    expect(await statusOf(`${at.torchserve}/v1/models/digits`)).toBe(404);
+    expect(await statusOf(`${at.metrics}/metrics`)).toBe(200);
+    expect(await statusOf(`${at.torchserve}/metrics`)).toBe(404);
+  });
+});
+
+describe("tokens", () => {
+  const tokens = { inferenceToken: "infer-secret", managementToken: "manage-secret" };
+  const bearing = (token: string) => ({ headers: { authorization: `Bearer ${token}` } });
+
+  test("inference and management ask for theirs, and probes for none", async () => {
+    const { url } = await withDigits(tokens);
+    for (const init of [
+      {},
+      bearing("manage-secret"),
+      bearing("infer-secre"),
+      { headers: { authorization: "infer-secret" } },
+    ]) {
+      const refused = await predict(url, init);
+      expect(refused.status).toBe(401);
+      expect(refused.headers.get("www-authenticate")).toBe("Bearer");
+    }
+    expect((await predict(url, bearing("infer-secret"))).status).toBe(200);
+    const index = { method: "POST", ...bearing("infer-secret") };
+    expect((await fetch(`${url}/v2/repository/index`, index)).status).toBe(401);
+    expect((await fetch(`${url}/v2/repository/index`, { method: "POST", ...bearing("manage-secret") })).status).toBe(
+      200,
+    );
+    expect((await fetch(`${url}/models`, bearing("manage-secret"))).status).toBe(200);
+    for (const path of ["livez", "readyz", "v2/health/ready", "ping"])
+      expect((await fetch(`${url}/${path}`)).status).toBe(200);
+  });
+
+  test("a bad one is refused without being shown", () => {
+    const make = () => createServer({ modelRepository: ".", inferenceToken: "two words" });
+    expect(make).toThrowError("inferenceToken");
+    expect(make).not.toThrowError("two words");
+  });
+});
+
+describe("management", () => {
+  test("is off where it was not asked for and others can reach the server", async () => {
+    const open = await withDigits({ host: "0.0.0.0" });
+    const port = open.server.addresses[0]!.port;
+    const status = async (path: string, method = "GET") =>
+      (await fetch(`http://127.0.0.1:${port}${path}`, { method })).status;
+    expect(await status("/v2/repository/models/digits/unload", "POST")).toBe(404);
+    expect(await status("/models")).toBe(404);
+    expect((await predict(`http://127.0.0.1:${port}`)).status).toBe(200);
+    const asked = await withDigits({ host: "0.0.0.0", management: true });
+    const { port: other } = asked.server.addresses[0]!;
+    expect((await fetch(`http://127.0.0.1:${other}/models`)).status).toBe(200);
+    const { url } = await withDigits({ management: false });
+    expect((await fetch(`${url}/models`)).status).toBe(404);
+  });
+});
+
+/** What a server says to bytes that come as they are, until it closes the connection. */
+async function raw(url: string, ...pieces: string[]): Promise<string> {
+  const { port } = new URL(url);
+  const socket: Socket = connect(Number(port), "127.0.0.1");
+  let answer = "";
+  socket.setEncoding("latin1").on("data", (text: string) => {
+    answer += text;
+  });
+  socket.on("error", () => {});
+  const closed = new Promise((resolve) => socket.on("close", resolve));
+  for (const piece of pieces) {
+    socket.write(piece);
+    await wait(20);
+  }
+  await closed;
+  return answer;
+}
+
+describe("limits", () => {
+  test("a body beyond the limit, by its header and by its bytes", async () => {
+    const { url } = await withDigits({ bodyLimit: 1000 });
+    expect((await predict(url, { body: new Uint8Array(1001) })).status).toBe(413);
+    const chunk = `${(400).toString(16)}\r\n${"x".repeat(400)}\r\n`;
+    const head = "POST /predictions/digits HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    expect(await raw(url, head, chunk, chunk, chunk)).toMatch(/^HTTP\/1.1 413/);
+    expect((await predict(url)).status).toBe(200);
+  });
+
+  test("a body or a header that does not come to an end ends with 408", async () => {
+    const { url } = await withDigits({ requestTimeoutMilliseconds: 200 });
+    const head = "POST /predictions/digits HTTP/1.1\r\nHost: a\r\n";
+    const answers = await Promise.all([
+      raw(url, `${head}Content-Length: 784\r\n\r\nabc`),
+      raw(url, head, "X-A: b\r\n"),
+    ]);
+    for (const answer of answers) expect(answer).toMatch(/^HTTP\/1.1 408/);
+    expect((await predict(url)).status).toBe(200);
+  });
+
+  test("a flood of headers, and a URL without end", async () => {
+    const { url } = await withDigits();
+    const flood = Array.from({ length: 2000 }, (_, i) => `X-${i}: ${i}\r\n`).join("");
+    expect(await raw(url, `GET /livez HTTP/1.1\r\nHost: a\r\n${flood}\r\n`)).toMatch(/^HTTP\/1.1 431/);
+    expect(await raw(url, `GET /${"x".repeat(20_000)} HTTP/1.1\r\nHost: a\r\n\r\n`)).toMatch(/^HTTP\/1.1 4/);
+    expect(await raw(url, "no HTTP at all\r\n\r\n")).toMatch(/^HTTP\/1.1 400/);
+    expect((await predict(url)).status).toBe(200);
+  });
+
+  test("connections beyond the limit are closed, and the others serve", async () => {
+    const { url } = await withDigits({ maxConnections: 3 });
+    const { port } = new URL(url);
+    const sockets = Array.from({ length: 3 }, () => connect(Number(port), "127.0.0.1").on("error", () => {}));
+    await Promise.all(sockets.map((socket) => once(socket, "connect")));
+    await expect(raw(url, "GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")).resolves.toBe("");
+    for (const socket of sockets) socket.destroy();
+    await wait(50);
+    expect((await predict(url)).status).toBe(200);
+  });
+
+  test("a full queue answers 503 with Retry-After, and serves again at once", async () => {
+    const { url } = await withDigits({ maxQueueSize: 2, maxQueueDelayMicroseconds: 200_000 });
+    const answers = await Promise.all(Array.from({ length: 12 }, () => predict(url)));
+    const statuses = answers.map(({ status }) => status).sort();
+    expect(statuses.slice(0, 2)).toEqual([200, 200]);
+    expect(new Set(statuses)).toEqual(new Set([200, 503]));
+    const refused = answers.find(({ status }) => status === 503)!;
+    expect(refused.headers.get("retry-after")).toBe("1");
+    expect((await predict(url)).status).toBe(200);
+  });
+
+  test("a request that is not answered in time gets a timeout, and one whose client goes leaves the queue", async () => {
+    const late = await withDigits({ timeoutMilliseconds: 30, maxQueueDelayMicroseconds: 10_000_000 });
+    const inputs = [{ name: "input0", shape: [1, 784], datatype: "UINT8", data: Array.from(digit) }];
+    const answer = await fetch(`${late.url}/v2/models/digits/infer`, {
+      method: "POST",
+      body: JSON.stringify({ inputs }),
+    });
+    expect(answer.status).toBeGreaterThanOrEqual(400);
+    expect(late.server.repository.statusesOf("digits")[0]!.queued).toBe(0);
+    const patient = await withDigits({ maxQueueDelayMicroseconds: 30_000_000 });
+    const request = ask(`${patient.url}/predictions/digits`, { method: "POST" }).on("error", () => {});
+    request.end(digit);
+    const queued = () => patient.server.repository.statusesOf("digits")[0]!.queued;
+    while (queued() === 0) await wait(5);
+    request.destroy();
+    while (queued() > 0) await wait(5);
+  });
+});
+
+describe("the end", () => {
+  test("what is under way is answered, and nothing new is taken", async () => {
+    const { url, server } = await withDigits({ maxQueueDelayMicroseconds: 150_000 });
+    const under = predict(url);
+    await wait(50);
+    const closed = server.close();
+    expect((await under).status).toBe(200);
+    await closed;
+    await expect(predict(url)).rejects.toThrow();
+    await server.close();
+  });
+
+  test("what is not answered within the limit is cut off", async () => {
+    const { url, server } = await withDigits({ maxQueueDelayMicroseconds: 30_000_000, drainMilliseconds: 100 });
+    const under = predict(url).catch(() => "cut off");
+    await wait(50);
+    await server.close();
+    expect(await under).toBe("cut off");
+  });
+
+  test("a port that is in use is named", async () => {
+    const { server, folder } = await withDigits();
+    const { port } = server.addresses[0]!;
+    await expect(serve(folder, { port })).rejects.toMatchObject({
+      code: "LENET5_LISTEN_FAILED",
+      message: `Expected a free address for 127.0.0.1:${port} but received one that is in use`,
+    });
+  });
+});
+
+describe("options", () => {
+  test.each([
+    [{}, "modelRepository"],
+    [{ modelRepository: ".", prot: 1 }, 'did you mean "port"'],
+    [{ modelRepository: ".", port: -1 }, "port"],
+    [{ modelRepository: ".", protocols: ["http"] }, "open-inference"],
+    [{ modelRepository: ".", ports: { grcp: 1 } }, 'did you mean "grpc"'],
+    [{ modelRepository: ".", maxBatchSize: 0 }, "maxBatchSize"],
+    [{ modelRepository: ".", logLevel: "loud" }, "logLevel"],
+    [{ modelRepository: ".", management: "yes" }, "management"],
+  ])("%j", (options, words) => {
+    expect(() => createServer(options as never)).toThrowError(words);
+  });
+});

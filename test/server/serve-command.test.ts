@@ -1,0 +1,131 @@
+// `lenet5 serve`, as a shell runs it.
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdir, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { afterEach, expect, onTestFinished, test } from "vitest";
+import { lastJson, lenet5, MAIN } from "../cli/lenet5.js";
+import { cleanUp, emptyRepository, placeLeNet5 } from "./models.js";
+
+afterEach(cleanUp);
+
+/** Starts `lenet5 serve` and waits until it is ready. */
+async function start(...words: string[]) {
+  const child: ChildProcess = spawn(process.execPath, [MAIN, "serve", ...words], {
+    env: { ...process.env, NO_COLOR: "1" },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  onTestFinished(() => {
+    child.kill("SIGKILL");
+  });
+  const ended = once(child, "close") as Promise<[number | null, NodeJS.Signals | null]>;
+  let output = "";
+  let errors = "";
+  child.stderr!.setEncoding("utf8").on("data", (text: string) => {
+    errors += text;
+  });
+  child.stdout!.setEncoding("utf8");
+  await new Promise<void>((resolve, reject) => {
+    child.stdout!.on("data", (text: string) => {
+      output += text;
+      if (/^Ready at .*\n/m.test(output)) resolve();
+    });
+    child.on("close", () => reject(new Error(`It ended: ${output}${errors}`)));
+  });
+  const url = /^Ready at (http:\S+?)(?:,|$)/m.exec(output)![1]!;
+  return { child, url, ended, output: () => output, errors: () => errors };
+}
+
+const predict = (url: string, headers = {}) =>
+  fetch(`${url}/predictions/digits`, { method: "POST", body: new Uint8Array(784), headers });
+
+test("tells what it loaded and where it listens, serves, and ends with 0 at SIGTERM", async () => {
+  const folder = await emptyRepository();
+  await placeLeNet5(folder);
+  await mkdir(join(folder, "broken", "1"), { recursive: true });
+  await writeFile(join(folder, "broken", "1", "model.safetensors"), "nothing");
+  const { child, url, ended, output, errors } = await start(
+    "--model-repository",
+    folder,
+    "--port",
+    "0",
+    "--grpc-port",
+    "0",
+  );
+  const lines = output().trimEnd().split("\n");
+  expect(lines[0]).toMatch(
+    /^Cannot load broken 1 from broken\/1\/model.safetensors: Expected .* \(LENET5_MODEL_CORRUPT\)$/,
+  );
+  expect(lines[1]).toBe("Loaded digits 1 from digits/1/model.safetensors");
+  expect(lines[2]).toMatch(/^Ready at http:\/\/127\.0\.0\.1:\d+, grpc:\/\/127\.0\.0\.1:\d+ \(grpc\)$/);
+  expect((await predict(url)).status).toBe(200);
+  child.kill("SIGTERM");
+  expect(await ended).toEqual([0, null]);
+  // What could not be loaded is in the log, a line of JSON.
+  const [entry] = errors().split("\n");
+  expect(JSON.parse(entry!)).toMatchObject({ level: 40, msg: expect.stringContaining("Cannot load broken 1") });
+});
+
+test("answers what is under way at SIGTERM before it ends, and a second signal ends it at once", async () => {
+  const folder = await emptyRepository();
+  await placeLeNet5(folder);
+  const slow = ["--model-repository", folder, "--port", "0", "--max-queue-delay"];
+  const patient = await start(...slow, "300000");
+  const answer = predict(patient.url);
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  patient.child.kill("SIGTERM");
+  expect((await answer).status).toBe(200);
+  expect(await patient.ended).toEqual([0, null]);
+  const hurried = await start(...slow, "30000000");
+  const lost = predict(hurried.url).catch(() => "lost");
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  hurried.child.kill("SIGTERM");
+  while (!hurried.errors().includes("Stopping")) await new Promise((resolve) => setTimeout(resolve, 10));
+  hurried.child.kill("SIGTERM");
+  expect(await hurried.ended).toEqual([143, null]);
+  expect(await lost).toBe("lost");
+});
+
+test("takes tokens from files, never shows them, and logs requests with their ids where it is asked to", async () => {
+  const folder = await emptyRepository();
+  await placeLeNet5(folder);
+  const token = join(folder, "token");
+  await writeFile(token, "a-secret-token\n");
+  const words = ["--model-repository", folder, "--port", "0", "--log-level", "debug"];
+  const { child, url, ended, output, errors } = await start(...words, "--inference-token-file", token);
+  expect((await predict(url)).status).toBe(401);
+  expect((await predict(url, { authorization: "Bearer a-secret-token", "x-request-id": "number-42" })).status).toBe(
+    200,
+  );
+  child.kill("SIGTERM");
+  expect(await ended).toEqual([0, null]);
+  expect(errors()).toContain('"reqId":"number-42"');
+  expect(output() + errors()).not.toContain("a-secret-token");
+});
+
+test("says what is wrong: no folder, an empty one, a port in use, an option", async () => {
+  const folder = await emptyRepository();
+  const taken = createServer().listen(0, "127.0.0.1");
+  await once(taken, "listening");
+  const { port } = taken.address() as { port: number };
+  onTestFinished(() => {
+    taken.close();
+  });
+  const serve = (...words: string[]) => lenet5(["serve", "--json", ...words]);
+  const runs = await Promise.all([
+    serve("--model-repository", join(folder, "nowhere"), "--port", "0"),
+    serve("--model-repository", folder, "--port", "0"),
+    serve("--model-repository", folder, "--port", String(port)),
+    serve("--model-repository", folder, "--port", "70000"),
+  ]);
+  expect(runs.map(({ status }) => status)).toEqual([1, 1, 1, 2]);
+  expect(runs.map((run) => lastJson(run).error.code)).toEqual([
+    "LENET5_DATA_NOT_FOUND",
+    "LENET5_MODEL_NOT_FOUND",
+    "LENET5_LISTEN_FAILED",
+    "LENET5_INVALID_OPTION",
+  ]);
+  expect(runs[1]!.stderr).toContain(join(folder, "<name>", "<version>", "model.pt"));
+  expect(runs[2]!.stderr).toContain(`127.0.0.1:${port}`);
+});
