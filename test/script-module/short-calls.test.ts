@@ -3,6 +3,7 @@
 import { setImmediate as turn } from "node:timers/promises";
 import { afterEach, describe, expect, test } from "vitest";
 import { ScriptModule, type ScriptModuleOptions, type Tensor } from "../../lib/index.js";
+import { holdingUpLoop } from "../../lib/script-module/loop-time.js";
 import { fixture, tensor } from "./expected.js";
 
 const opened: ScriptModule[] = [];
@@ -61,6 +62,17 @@ describe("short calls", () => {
         calls++;
       }
       expect(fired).toBe(true);
+    }
+  });
+
+  test("go to another thread once the loop was held up for a millisecond, and come back", async () => {
+    const mlp = await load("mlp");
+    for (let round = 0; round < 20; round++) {
+      expect(await callsUntilShort(() => mlp.forward(x))).toBeDefined();
+      holdingUpLoop(() => {
+        for (const end = performance.now() + 1.1; performance.now() < end; );
+      });
+      expect(await settlesAtOnce(() => mlp.forward(x))).toBe(false);
     }
   });
 
