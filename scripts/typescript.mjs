@@ -3,7 +3,7 @@
 // Problem: opening some sixty files takes Node several times as long as running what is in them, and on a disk each costs 4 KB.
 // Resolution: each entry of the package is one file a format, and what the first one is made of is one more, core.js, from
 // which the others take what they have in common. Their declarations are joined in the same way.
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, isAbsolute, join } from "node:path";
 import { filesBelow, hashOf, root, runLogged, StepFailed, stampIs, withLock, writeStamp } from "./shared.mjs";
 
@@ -65,32 +65,47 @@ export async function compileTypeScript({ tolerant = false } = {}) {
   });
 }
 
-/** Packages of which a fraction is used, so that their users need not have all of them: protobufjs installs 4 MB. */
-const CARRIED = [{ module: "protobufjs/light.js", packages: ["protobufjs", "long"] }];
+/**
+ * Packages of which a fraction is used, so that their users need not have all of them: protobufjs installs 4 MB, the command
+ * line's three 600 KB in fourteen packages. `lazily` opens them.
+ */
+const CARRIED = ["protobufjs/light.js", "commander", "cli-progress", "cli-table3"];
 
 /**
  * Joins the part of a package that is used into dist/carried, with the licences of what is in it.
  * @returns {Promise<[path: string, text: string][]>} in dist/; so below
  */
-async function carry({ module, packages }) {
+async function carry(module) {
   const { build } = await import("esbuild");
-  const licences = packages.map((name) => {
-    const folder = join(root, "node_modules", name);
-    const { version } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
-    return `${name} ${version}\n\n${readFileSync(join(folder, "LICENSE"), "utf8").replaceAll("*/", "* /")}`;
-  });
-  const { outputFiles } = await build({
+  const { outputFiles, metafile } = await build({
     stdin: { contents: `module.exports = require(${JSON.stringify(module)});`, resolveDir: root },
+    absWorkingDir: root,
+    outfile: "carried.cjs",
     write: false,
     bundle: true,
     minify: true,
     format: "cjs",
     platform: "node",
     target: "node20.17",
-    banner: { js: `/*!\n${licences.join("\n\n")}\n*/` },
+    metafile: true,
     logLevel: "warning",
   });
-  return [[`carried/${module.replaceAll("/", "-").replace(/\.js$/, "")}.cjs`, outputFiles[0].text]];
+  const packages = new Set(
+    Object.keys(metafile.inputs).flatMap((path) => /^(.*node_modules\/(?:@[^/]+\/)?[^/]+)\//.exec(path)?.[1] ?? []),
+  );
+  const licences = [...packages].sort().map(licenceOf).join("\n\n");
+  return [
+    [`carried/${module.replaceAll("/", "-").replace(/\.js$/, "")}.cjs`, `/*!\n${licences}\n*/\n${outputFiles[0].text}`],
+  ];
+}
+
+/** A package's name, version and licence, as a comment may hold it. */
+function licenceOf(path) {
+  const folder = join(root, path);
+  const { name, version } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
+  const file = readdirSync(folder).find((entry) => /^licen[cs]e/i.test(entry));
+  if (file === undefined) throw new StepFailed(`Expected the licence of ${name} in ${folder}`);
+  return `${name} ${version}\n\n${readFileSync(join(folder, file), "utf8").replaceAll("*/", "* /")}`;
 }
 
 /** What comes from elsewhere stays outside. */

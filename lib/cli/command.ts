@@ -1,6 +1,6 @@
 // The frame of every command: its action gets typed options and an Output, and whatever it throws becomes a message and
 // an exit status.
-import type { Command } from "commander";
+import type { Command } from "./commander.js";
 import { INTERRUPTED, reportFailure } from "./failure.js";
 import { Interruption } from "./interrupt.js";
 import { Output } from "./output.js";

@@ -1,10 +1,10 @@
 // What `--data` means: a data set's name, or a folder of images or IDX files.
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import type { Command } from "commander";
 import type { Dataset, DatasetPair } from "../data/dataset.js";
 import { expectedButGot, isLeNet5Error } from "../errors.js";
 import { nearest } from "../options.js";
+import type { Command } from "./commander.js";
 import { textOption, wholeOption } from "./options.js";
 import { fileSize, grouped, type Output, type Progress } from "./output.js";
 

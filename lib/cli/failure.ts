@@ -1,7 +1,7 @@
 // How a command ends when it fails: one line on stderr, with `--json` one object on stdout, and an exit status.
-import { CommanderError } from "commander";
 import { type ErrorName, expected, expectedButGot, isLeNet5Error, LeNet5Error } from "../errors.js";
 import { isNativeError } from "../is.js";
+import { CommanderError } from "./commander.js";
 
 /** Exit status of a command that could not do its work. */
 export const FAILED = 1;

@@ -1,6 +1,6 @@
 // How commands open a model.
-import type { Command } from "commander";
 import type { LeNet5 } from "../lenet5.js";
+import type { Command } from "./commander.js";
 import { type ComputeOptions, textOption } from "./options.js";
 
 /** `--model`. */

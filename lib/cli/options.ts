@@ -1,9 +1,9 @@
 // Options that several commands share, and the readers of their values. Each value has one check, that of lib/options.ts,
 // and one message shape; a default can come from the environment (`--batch-size` ← `LENET5_BATCH_SIZE`).
 import { delimiter } from "node:path";
-import { type Command, Option } from "commander";
 import { isLeNet5Error } from "../errors.js";
 import { finiteNumber, oneOf, wholeNumber } from "../options.js";
+import { type Command, Option } from "./commander.js";
 import { UsageError, usageError } from "./failure.js";
 
 /** Runs a check; its error becomes one of the command line. */

@@ -1,5 +1,5 @@
 // The command line's table of contents.
-import { Command } from "commander";
+import { Command } from "./commander.js";
 import { dataCommand } from "./commands/data.js";
 import { doctorCommand } from "./commands/doctor.js";
 import { evaluateCommand } from "./commands/evaluate.js";

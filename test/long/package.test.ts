@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { packageRoot } from "#package-root";
-import { findLibtorch } from "../../lib/libtorch/find.js";
+import { findLibtorch, PINNED_LIBTORCH_VERSION } from "../../lib/libtorch/find.js";
 import { findBuiltAddon } from "../../lib/libtorch/load-addon.js";
 import { platformName } from "../../lib/native/platform.js";
 
@@ -74,6 +74,53 @@ test("works with the prebuilt addon, installed with --ignore-scripts", async () 
   const { stdout } = await run("npx", ["lenet5", "doctor", "--json"], { cwd: project, env });
   expect(JSON.parse(stdout.trim().split("\n").at(-1)!)).toMatchObject({ ok: true });
 });
+
+test("takes at most 5 MB on the disk, sharp and what it needs apart", async () => {
+  const sharps = ["sharp", "@img", "detect-libc", "semver"];
+  for (const name of sharps) expect(existsSync(join(project, "node_modules", name))).toBe(true);
+  const words = sharps.map((name) => `--exclude=node_modules/${name}`);
+  const { stdout } = await run("du", ["--summarize", "--block-size=1000", ...words, "node_modules"], { cwd: project });
+  expect(Number.parseInt(stdout, 10)).toBeGreaterThan(2_000);
+  expect(Number.parseInt(stdout, 10)).toBeLessThanOrEqual(5_000);
+});
+
+const SAVE_AND_RUN = `
+  const { LeNet5, ScriptModule } = require("lenet5-libtorch");
+  (async () => {
+    const model = new LeNet5({ seed: 1 });
+    await model.save("model.pt");
+    const images = new Float32Array(784);
+    const module = await ScriptModule.load("model.pt", { device: "cpu" });
+    const { data } = await module.forward({ data: images, shape: [1, 1, 28, 28] });
+    console.log(module.constructor.name, data.length, (await model.predict(images)).labels[0] === data.indexOf(Math.max(...data)));
+  })().catch(({ code, message }) => console.log(code, message));`;
+
+test("needs nothing compiled with the libtorch that `lenet5 install` installs", async () => {
+  const words = ["lenet5", "install", "--from", env.LIBTORCH!, "--json"];
+  const { stdout, stderr } = await run("npx", words, { cwd: project, env: { ...env, LIBTORCH: "" } });
+  const told = JSON.parse(stdout.trim().split("\n").at(-1)!);
+  expect(told).toMatchObject({ installed: true, built: false, version: PINNED_LIBTORCH_VERSION });
+  expect(stderr).not.toContain("Building");
+  for (const LIBTORCH of ["", env.LIBTORCH!]) {
+    const saved = await run(process.execPath, ["--eval", SAVE_AND_RUN], { cwd: project, env: { ...env, LIBTORCH } });
+    expect(saved.stdout).toBe("ScriptModule 10 true\n");
+  }
+  expect(existsSync(join(installed, "build"))).toBe(false);
+});
+
+test.runIf(existsSync("/usr/include/torch/csrc/api/include/torch/version.h"))(
+  "refuses another libtorch by its version, and says what to do",
+  async () => {
+    const words = ["--eval", SAVE_AND_RUN];
+    const { stdout } = await run(process.execPath, words, { cwd: project, env: { ...env, LIBTORCH: "/usr" } });
+    expect(stdout).toMatch(
+      /^LENET5_LIBTORCH_INCOMPATIBLE .* needs libtorch\. Expected libtorch 2\.13\.0, for which the addon/,
+    );
+    expect(stdout).toMatch(
+      /LIBTORCH \/usr is 1\.13\.\d+, but .*`npx lenet5 install`.*`npx lenet5 install --build`\.\n$/,
+    );
+  },
+);
 
 test("trains and predicts where there is no libtorch, and says what saving needs", async () => {
   const code = `const { LeNet5, syntheticDigits } = require("lenet5-libtorch");

@@ -1,9 +1,9 @@
 // `lenet5 data`: fetch, synthesise, show
-import type { Command } from "commander";
 import { type Dataset, subsetOf } from "../../data/dataset.js";
 import { Random } from "../../data/random.js";
 import { writeFileAtomically } from "../../files.js";
 import { addExamples, perform } from "../command.js";
+import type { Command } from "../commander.js";
 import {
   addDataOptions,
   type DataOptions,

@@ -1,6 +1,6 @@
 // `lenet5 doctor`
-import type { Command } from "commander";
 import { addExamples, perform } from "../command.js";
+import type { Command } from "../commander.js";
 import { FAILED } from "../failure.js";
 import { addJsonOption } from "../options.js";
 

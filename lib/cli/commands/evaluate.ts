@@ -1,7 +1,7 @@
 // `lenet5 evaluate`
-import type { Command } from "commander";
 import type { Evaluation } from "../../lenet5/results.js";
 import { addExamples, perform } from "../command.js";
+import type { Command } from "../commander.js";
 import { addDataOptions, type DataOptions, inClassesOf, loadPart, type Part } from "../data-source.js";
 import { addModelOption, openModel } from "../model.js";
 import { addComputeOptions, addJsonOption, type ComputeOptions, wordOption } from "../options.js";

@@ -1,9 +1,9 @@
 // `lenet5 export`
 import { stat } from "node:fs/promises";
 import { extname } from "node:path";
-import type { Command } from "commander";
 import type { LeNet5 } from "../../lenet5.js";
 import { addExamples, perform } from "../command.js";
+import type { Command } from "../commander.js";
 import { usageError } from "../failure.js";
 import { addModelOption, openModel } from "../model.js";
 import { addJsonOption, textOption, wordOption } from "../options.js";

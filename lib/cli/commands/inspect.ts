@@ -1,8 +1,8 @@
 // `lenet5 inspect`
 import { basename, extname } from "node:path";
-import type { Command } from "commander";
 import { writeFileAtomically } from "../../files.js";
 import { addExamples, perform } from "../command.js";
+import type { Command } from "../commander.js";
 import { usageError } from "../failure.js";
 import { addJsonOption, addOperatorsOption, operatorsOf, textOption } from "../options.js";
 

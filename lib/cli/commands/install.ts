@@ -1,10 +1,10 @@
 // `lenet5 install`
 import { spawn } from "node:child_process";
 import { join } from "node:path";
-import { type Command, Option } from "commander";
 import { packageRoot } from "#package-root";
 import { LeNet5Error } from "../../errors.js";
 import { addExamples, perform } from "../command.js";
+import { type Command, Option } from "../commander.js";
 import { addJsonOption, textOption } from "../options.js";
 import type { Output } from "../output.js";
 

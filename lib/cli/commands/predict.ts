@@ -1,11 +1,11 @@
 // `lenet5 predict`
 import { addAbortSignal } from "node:stream";
 import { buffer } from "node:stream/consumers";
-import type { Command } from "commander";
 import { abortable } from "../../abort.js";
 import { LeNet5Error } from "../../errors.js";
 import type { TopClass } from "../../lenet5/top-classes.js";
 import { addExamples, perform, withPartialResult } from "../command.js";
+import type { Command } from "../commander.js";
 import { addModelOption, openModel } from "../model.js";
 import { addComputeOptions, addJsonOption, type ComputeOptions, wholeOption } from "../options.js";
 import { percent, table } from "../output.js";

@@ -1,7 +1,6 @@
 // `lenet5 train`
 import { rm, rmdir } from "node:fs/promises";
 import { extname, join } from "node:path";
-import type { Command, Option } from "commander";
 import { type Dataset, splitDataset } from "../../data/dataset.js";
 import { isLeNet5Error, LeNet5Error } from "../../errors.js";
 import { type FilePlace, requireWritable } from "../../file-place.js";
@@ -11,6 +10,7 @@ import { AUGMENTED_RECIPE, DEFAULT_RECIPE, type Recipe } from "../../lenet5/reci
 import type { Evaluation } from "../../lenet5/results.js";
 import type { LeNet5 } from "../../lenet5.js";
 import { addExamples, perform, withPartialResult } from "../command.js";
+import type { Command, Option } from "../commander.js";
 import { addDataOptions, type DataOptions, loadData } from "../data-source.js";
 import { usageError } from "../failure.js";
 import {
