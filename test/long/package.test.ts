@@ -91,7 +91,7 @@ const SAVE_AND_RUN = `
     await model.save("model.pt");
     const images = new Float32Array(784);
     const module = await ScriptModule.load("model.pt", { device: "cpu" });
-    const { data } = await module.forward({ data: images, shape: [1, 1, 28, 28] });
+    const { data } = await module.forward({ data: images, shape: [1, 1, 28, 28], dtype: "float32" });
     console.log(module.constructor.name, data.length, (await model.predict(images)).labels[0] === data.indexOf(Math.max(...data)));
   })().catch(({ code, message }) => console.log(code, message));`;
 
