@@ -10,7 +10,7 @@ import type { Protocol, ProtocolContext } from "./protocol.js";
 import { openInference } from "./protocols/open-inference.js";
 import { tensorFlowServing } from "./protocols/tensorflow-serving.js";
 import { torchServe } from "./protocols/torchserve.js";
-import { routerErrors } from "./router-errors.js";
+import { nowhere, routerErrors } from "./router-errors.js";
 
 /** The protocols of HTTP, each a plugin in a file of its own. */
 const PLUGINS: Readonly<Record<ProtocolName, Protocol>> = {
@@ -67,5 +67,7 @@ function emptyApplication({ repository }: ProtocolContext, settings: ServerSetti
   }) as unknown as FastifyInstance;
   application.server.maxConnections = maxConnections;
   application.server.maxHeadersCount = 100;
+  application.setErrorHandler(routerErrors(repository));
+  application.setNotFoundHandler(nowhere(repository));
   return application;
 }

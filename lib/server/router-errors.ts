@@ -1,23 +1,33 @@
-// What the router refuses before any route is found: a path that is not percent-encoded properly, or a part of it that is too
-// long. The protocol that the path belongs to, by its first part, says how that is told.
-import type { FastifyError, FastifyReply, FastifyRequest } from "fastify";
+// What is refused before a protocol is found: a path that is not percent-encoded properly, a part of it that is too long, an
+// address that no protocol has. The protocol that the path belongs to, by its first part, says how that is told.
+import type { FastifyReply, FastifyRequest } from "fastify";
+import { LeNet5Error } from "../errors.js";
 import type { ModelRepository } from "./model-repository.js";
-import type { ErrorContract } from "./protocol-scope.js";
+import { type ErrorContract, pathOf } from "./protocol-scope.js";
 import { openInferenceErrors } from "./protocols/open-inference.js";
 import { tensorFlowServingErrors } from "./protocols/tensorflow-serving.js";
 import { torchServeErrors } from "./protocols/torchserve.js";
 import { refusalOf, refuseWith } from "./refusal.js";
 
-/** Fastify's option `frameworkErrors` for an application with these protocols. */
+/** The error handler of an application with these protocols, and Fastify's option `frameworkErrors` for it. */
 export function routerErrors(
   repository: ModelRepository,
-): (error: FastifyError, request: FastifyRequest, reply: FastifyReply) => void {
+): (error: unknown, request: FastifyRequest, reply: FastifyReply) => void {
   const torchServe = torchServeErrors(repository);
   return (error, request, reply) => {
-    const first = /^\/([a-z0-9]*)/.exec(request.raw.url ?? "")?.[1];
+    const first = /^\/([^/?#]*)/.exec(request.raw.url ?? "")?.[1];
     const contract: ErrorContract =
       first === "v1" ? tensorFlowServingErrors : first === "v2" ? openInferenceErrors : torchServe;
     const { status, body } = contract(refusalOf(error, request.log), request);
     refuseWith(reply, status).type("application/json").send(JSON.stringify(body));
+  };
+}
+
+/** The not-found handler of an application with these protocols, for what is in none of their scopes. */
+export function nowhere(repository: ModelRepository): (request: FastifyRequest, reply: FastifyReply) => void {
+  const refuse = routerErrors(repository);
+  return (request, reply) => {
+    const message = `There is nothing at ${request.method} ${pathOf(request)}`;
+    refuse(new LeNet5Error("ENDPOINT_NOT_FOUND", message), request, reply);
   };
 }
