@@ -22,6 +22,12 @@ const tool = (...path) => [process.execPath, join(root, "node_modules", ...path)
 /** Name and command line of every static check; each counts as one test. */
 const STATIC_CHECKS = [
   ["types", [...tool("typescript", "bin", "tsc"), "--project", root]],
+  // In a browser there are other globals.
+  [
+    "types of the server's page",
+    [...tool("typescript", "bin", "tsc"), "--project", join(root, "lib", "server", "page")],
+  ],
+  ["types of its tests", [...tool("typescript", "bin", "tsc"), "--project", join(root, "test", "server", "page")]],
   // --error-on-warnings: a warning that nobody has to look at is none.
   [
     "TypeScript and JSON: lint and format",

@@ -24,7 +24,7 @@ const modules = join(root, "build", "esm");
 const stamp = join(root, "build", "typescript.stamp");
 
 function currentHash() {
-  const sources = filesBelow(join(root, "lib"), (file) => /\.(ts|json|proto)$/.test(file));
+  const sources = filesBelow(join(root, "lib"), (file) => /\.(ts|json|html|css|svg)$/.test(file));
   const settings = ["tsconfig.json", "tsconfig.esm.json", "package-lock.json", "scripts/typescript.mjs"].map((name) =>
     join(root, name),
   );
@@ -58,7 +58,9 @@ export async function compileTypeScript({ tolerant = false } = {}) {
       log: join(root, "build", "typescript.log"),
       allowFailure: tolerant,
     });
-    const files = (await Promise.all([bundle("esm"), bundle("cjs"), declarations(), ...CARRIED.map(carry)])).flat();
+    const files = (
+      await Promise.all([bundle("esm"), bundle("cjs"), declarations(), page(), ...CARRIED.map(carry)])
+    ).flat();
     replace(new Map(files));
     if (status === 0) writeStamp(stamp, hash);
     return true;
@@ -70,6 +72,23 @@ export async function compileTypeScript({ tolerant = false } = {}) {
  * 900 KB in nineteen packages. `lazily` opens them.
  */
 const CARRIED = ["protobufjs/light.js", "commander", "cli-progress", "cli-table3", "proper-lockfile", "yazl"];
+
+/** What browsers get of the server's page, in one file: its modules joined for those of the last years, and what lies beside them. */
+async function page() {
+  const { build } = await import("esbuild");
+  const folder = join(root, "lib", "server", "page");
+  const options = { write: false, bundle: true, minify: true, charset: "utf8", logLevel: "warning" };
+  const target = ["chrome111", "firefox121", "safari16.4"];
+  const built = await Promise.all(
+    ["page.ts", "page.css"].map((name) =>
+      build({ ...options, target, format: "esm", entryPoints: [join(folder, name)] }),
+    ),
+  );
+  const [script, styles] = built.map(({ outputFiles }) => outputFiles[0].text);
+  const asTheyAre = ["index.html", "icon.svg"].map((name) => [name, readFileSync(join(folder, name), "utf8")]);
+  const texts = Object.fromEntries([["page.js", script], ["page.css", styles], ...asTheyAre]);
+  return [["page.json", JSON.stringify(texts)]];
+}
 
 /**
  * Joins the part of a package that is used into dist/carried, with the licences of what is in it.

@@ -78,6 +78,7 @@ test("npm would publish what running and building take, and nothing else", async
       "dist/cjs/lenet5-libtorch.d.ts",
       "dist/cjs/package.json",
       "dist/esm/cli/main.js",
+      "dist/page.json",
       "package-root.mjs",
       "package-root.cjs",
       "CMakeLists.txt",

@@ -8,6 +8,7 @@ import { operations } from "./operations.js";
 import type { PortName, ProtocolName, ServerSettings } from "./options.js";
 import type { Protocol, ProtocolContext } from "./protocol.js";
 import { openInference } from "./protocols/open-inference.js";
+import { page } from "./protocols/page.js";
 import { tensorFlowServing } from "./protocols/tensorflow-serving.js";
 import { torchServe } from "./protocols/torchserve.js";
 import { nowhere, routerErrors } from "./router-errors.js";
@@ -27,6 +28,8 @@ export async function mainApplication(context: ProtocolContext, settings: Server
   const application = emptyApplication(context, settings);
   for (const name of settings.protocols) await application.register(PLUGINS[name](context));
   await application.register(operations(context));
+  // The page asks for inference as any client of the Open Inference Protocol does.
+  if (settings.page && settings.protocols.includes("open-inference")) await application.register(page(context));
   return application;
 }
 

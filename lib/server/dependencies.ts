@@ -2,7 +2,6 @@
 // predicts installs none of them.
 import type Multipart from "@fastify/multipart";
 import type Grpc from "@grpc/grpc-js";
-import type ProtoLoader from "@grpc/proto-loader";
 import type Fastify from "fastify";
 import type PromClient from "prom-client";
 import { LeNet5Error } from "../errors.js";
@@ -10,7 +9,7 @@ import { isNativeError, isObject } from "../is.js";
 import { lazily } from "../lazily.js";
 
 const HTTP = ["fastify", "@fastify/multipart", "prom-client"];
-const GRPC = ["@grpc/grpc-js", "@grpc/proto-loader"];
+const GRPC = ["@grpc/grpc-js"];
 
 /** Fastify. @throws LENET5_DEPENDENCY_MISSING, with the command that installs it; so below */
 export const fastify = needed<typeof Fastify>("fastify", HTTP);
@@ -20,8 +19,6 @@ export const multipart = needed<typeof Multipart>("@fastify/multipart", HTTP);
 export const promClient = needed<typeof PromClient>("prom-client", HTTP);
 /** Speaks gRPC. */
 export const grpc = needed<typeof Grpc>("@grpc/grpc-js", GRPC);
-/** Reads protocol definitions for it. */
-export const protoLoader = needed<typeof ProtoLoader>("@grpc/proto-loader", GRPC);
 
 function needed<T>(name: string, together: readonly string[]): () => T {
   const load = lazily<T>(name);

@@ -31,7 +31,7 @@ export interface ServerOptions {
    * @defaultValue none
    */
   ports?: Readonly<Partial<Record<PortName, number>>>;
-  /** Whether there is a page at `/`. @defaultValue true */
+  /** Whether there is a page at `/`; it asks for inference over Open Inference. @defaultValue true */
   page?: boolean;
   /**
    * Whether models can be loaded, unloaded and registered over the network.

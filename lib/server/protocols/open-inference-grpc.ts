@@ -2,10 +2,10 @@
 // Triton's repository calls where management is on, and grpc.health.v1.Health beside it.
 import type * as Grpc from "@grpc/grpc-js";
 import { expectedButGot, LeNet5Error } from "../../errors.js";
-import { lazily } from "../../lazily.js";
 import type { Tensor } from "../../tensor.js";
 import { packageVersion } from "../../version.js";
 import { bytesOfTensor, datatypeOf } from "../datatypes.js";
+import { grpc } from "../dependencies.js";
 import { hasContents, writeContents } from "../grpc/contents.js";
 import { Health } from "../grpc/health.js";
 import { type InferRequest, readInferRequest, tensorsOf } from "../grpc/infer-request.js";
@@ -14,8 +14,6 @@ import { CODE, type GrpcStatus, statusOf } from "../grpc/status.js";
 import type { ServerMetrics } from "../metrics.js";
 import type { ModelRepository } from "../model-repository.js";
 import type { TensorSpec } from "../served-model.js";
-
-const grpc = lazily<typeof Grpc>("@grpc/grpc-js");
 
 const SERVICE = "inference.GRPCInferenceService";
 const HEALTH = "grpc.health.v1.Health";
@@ -65,7 +63,7 @@ type Guard = "inference" | "management" | undefined;
  */
 export async function startOpenInferenceGrpc(context: GrpcContext, options: GrpcOptions): Promise<GrpcServer> {
   const { host, port, requestTimeoutMilliseconds = 30_000, maxConcurrentCalls = 1024 } = options;
-  const { Server, ServerCredentials } = loadGrpc();
+  const { Server, ServerCredentials } = grpc();
   const calls = callsOf(context);
   const server = new Server({
     "grpc.max_receive_message_length": context.bodyLimit,
@@ -102,14 +100,6 @@ export async function startOpenInferenceGrpc(context: GrpcContext, options: Grpc
       });
     },
   };
-}
-
-function loadGrpc(): typeof Grpc {
-  try {
-    return grpc();
-  } catch (cause) {
-    throw new LeNet5Error("DEPENDENCY_MISSING", "gRPC needs @grpc/grpc-js: npm install @grpc/grpc-js", { cause });
-  }
 }
 
 /** Every call by name, with whose token it needs. */
@@ -251,13 +241,13 @@ async function infer(
   }
 }
 
-/** The outputs that the request names, each once and known; undefined for all. */
+/** The outputs that the request names, each once; undefined for all. What a module does not declare, its answer shows. */
 function requestedOutputs({ outputs }: InferRequest, known: readonly string[]): string[] | undefined {
   if (outputs.length === 0) return undefined;
   const names = new Set<string>();
   for (const { name, parameters } of outputs) {
     const where = `output ${JSON.stringify(name.slice(0, 80))}`;
-    if (!known.includes(name)) throw expectedButGot("REQUEST_INVALID", `one of ${known.join(", ")}`, where, "another");
+    if (known.length > 0 && !known.includes(name)) throw unknownOutput(where, known);
     if (names.has(name)) throw expectedButGot("REQUEST_INVALID", "each output once", where, "it twice");
     for (const feature of ["classification", "shared_memory_region"]) {
       if (parameters.has(feature))
@@ -268,6 +258,10 @@ function requestedOutputs({ outputs }: InferRequest, known: readonly string[]): 
   return [...names];
 }
 
+function unknownOutput(where: string, known: Iterable<string>): Error {
+  return expectedButGot("REQUEST_INVALID", `one of ${[...known].join(", ")}`, where, "another");
+}
+
 /** An answer in the form of the request: raw, unless its tensors came as typed contents. */
 function inferResponse(
   request: InferRequest,
@@ -275,7 +269,11 @@ function inferResponse(
   names: readonly string[],
   tensors: ReadonlyMap<string, Tensor>,
 ): Buffer {
-  const outputs = names.map((name): [string, Tensor] => [name, tensors.get(name)!]);
+  const outputs = names.map((name): [string, Tensor] => {
+    const tensor = tensors.get(name);
+    if (tensor === undefined) throw unknownOutput(`output ${JSON.stringify(name.slice(0, 80))}`, tensors.keys());
+    return [name, tensor];
+  });
   const typed = request.rawInputContents.length === 0 && outputs.every(([, { dtype }]) => hasContents(dtype));
   return encode("ModelInferResponse", {
     modelName: model.name,
@@ -352,7 +350,7 @@ function gatekeeper(
   calls: Readonly<Record<string, [Guard, Answer]>>,
   timeout: number,
 ): Grpc.ServerInterceptor {
-  const { Metadata, ServerInterceptingCall } = loadGrpc();
+  const { Metadata, ServerInterceptingCall } = grpc();
   return ({ path }, call) => {
     let timer: NodeJS.Timeout | undefined;
     const [service, name = ""] = path.slice(1).split("/");

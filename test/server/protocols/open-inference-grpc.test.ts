@@ -215,6 +215,23 @@ describe("an inference", () => {
   });
 });
 
+describe("a module that does not declare its outputs", () => {
+  it("has those of its answer", async () => {
+    const { client, repository } = await served();
+    const data = Float32Array.of(1);
+    const infer = async () => new Map([["found", { data, shape: [1], dtype: "float32" as const }]]);
+    repository.models.push(fakeModel({ name: "silent" }, infer));
+    const ask = (...names: string[]) =>
+      client.call("ModelInfer", { model_name: "silent", outputs: names.map((name) => ({ name })) });
+    expect((await ask()).outputs).toHaveLength(1);
+    expect((await ask("found")).outputs).toHaveLength(1);
+    await expect(ask("x")).rejects.toMatchObject({
+      code: CODE.invalidArgument,
+      details: expect.stringContaining("found"),
+    });
+  });
+});
+
 describe("bad input", () => {
   const image = { name: "input0", datatype: "FP32", shape: [1, 1, 28, 28] };
   const zeros = Buffer.alloc(3136);
