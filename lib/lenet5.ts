@@ -2,6 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { abortable, throwIfAborted } from "./abort.js";
 import type { Dataset, Normalization } from "./data/dataset.js";
+import type { TakenImage } from "./data/image-source.js";
 import { expected, expectedButGot, LeNet5Error } from "./errors.js";
 import { writeFileAtomically } from "./files.js";
 import type { ModelSource } from "./formats/model-bytes.js";
@@ -28,7 +29,7 @@ import {
   snapshotOf,
 } from "./lenet5/model-options.js";
 import { decodeImages, type ImageInput, type PixelInput, type Pixels, takeImages, toPixels } from "./lenet5/pixels.js";
-import { PredictionBatcher, type RawPrediction } from "./lenet5/prediction-batcher.js";
+import { type Finish, PredictionBatcher } from "./lenet5/prediction-batcher.js";
 import type {
   CallOptions,
   EvaluateOptions,
@@ -69,9 +70,12 @@ export class LeNet5 {
   /** Seed of the initial weights and the default one of `fit`. */
   readonly seed: number;
   #classNames: readonly string[] | undefined;
+  /** The names of classes that have none. */
+  #numbers: readonly string[] | undefined;
   #normalization: Normalization | undefined;
   #training = false;
   #disposed = false;
+  readonly #toPrediction: Finish<Prediction> = (output, labels) => this.#prediction(output, labels, undefined);
 
   constructor(options: LeNet5Options = {}) {
     const weights = (options as { [WEIGHTS]?: Float32Array } | null)?.[WEIGHTS];
@@ -132,7 +136,9 @@ export class LeNet5 {
 
   /** One name a class. */
   get classNames(): readonly string[] {
-    return this.#classNames ?? defaultClassNames(this.numClasses);
+    if (this.#classNames !== undefined) return this.#classNames;
+    this.#numbers ??= Object.freeze(defaultClassNames(this.numClasses));
+    return this.#numbers;
   }
 
   /** Mean and standard deviation of the pixels, in units of 0..1; part of every export. */
@@ -266,12 +272,18 @@ export class LeNet5 {
    */
   predict(images: ImageInput, options: PredictOptions & { topK: number }): Promise<PredictionWithTop>;
   predict(images: ImageInput, options?: PredictOptions): Promise<Prediction>;
-  async predict(images: ImageInput, options: PredictOptions = {}): Promise<Prediction> {
-    this.#checkUsable();
-    const { topK, signal } = readOptions(options, ["topK", "signal"], "predict");
-    checkTopK(topK);
-    const { output, labels } = await this.#predictions(images, false, optionalSignal(signal));
-    return this.#prediction(output, labels, topK);
+  predict(images: ImageInput, options?: PredictOptions): Promise<Prediction> {
+    // No asynchronous function: a hundred thousand of them at a time cost the collector more than the network the processor.
+    try {
+      this.#checkUsable();
+      const { topK, signal } = readOptions(options, PREDICT_OPTIONS, "predict");
+      if (topK === undefined) return this.#predictions(images, false, this.#toPrediction, optionalSignal(signal));
+      checkTopK(topK);
+      const finish = (output: Float32Array, labels: Int32Array) => this.#prediction(output, labels, topK);
+      return this.#predictions(images, false, finish, optionalSignal(signal));
+    } catch (error) {
+      return Promise.reject(error);
+    }
   }
 
   /**
@@ -297,8 +309,12 @@ export class LeNet5 {
   async forward(images: ImageInput, options: CallOptions = {}): Promise<Tensor<"float32">> {
     this.#checkUsable();
     const { signal } = readOptions(options, ["signal"], "forward");
-    const { output, labels } = await this.#predictions(images, true, optionalSignal(signal));
-    return { data: output, shape: [labels.length, this.numClasses], dtype: "float32" };
+    return await this.#predictions(
+      images,
+      true,
+      (data, labels) => ({ data, shape: [labels.length, this.numClasses], dtype: "float32" }),
+      optionalSignal(signal),
+    );
   }
 
   /** The synchronous twin of `forward`, for raw pixels; `output` as in `predictSync`. */
@@ -310,14 +326,30 @@ export class LeNet5 {
     return { data, shape: [pixels.count, this.numClasses], dtype: "float32" };
   }
 
-  async #predictions(images: ImageInput, log: boolean, signal: AbortSignal | undefined): Promise<RawPrediction> {
+  /** What it throws at once is for the methods that call it to reject with. */
+  #predictions<T>(images: ImageInput, log: boolean, finish: Finish<T>, signal: AbortSignal | undefined): Promise<T> {
     throwIfAborted(signal);
     const taken = takeImages(images);
-    // No await before the batcher copies pixels: the caller may write into them as soon as this call returns.
-    const pixels = Array.isArray(taken) ? await decodeImages(taken, signal) : taken;
+    if (Array.isArray(taken)) return this.#decodedPredictions(taken, log, finish, signal);
+    return this.#predictionsOf(taken, log, finish, signal);
+  }
+
+  async #decodedPredictions<T>(
+    images: TakenImage[],
+    log: boolean,
+    finish: Finish<T>,
+    signal: AbortSignal | undefined,
+  ): Promise<T> {
+    const pixels = await decodeImages(images, signal);
     this.#checkUsable();
-    if (pixels.count === 0) return { output: new Float32Array(0), labels: new Int32Array(0) };
-    return cancellable(this.#addon, signal, (cancellation) => this.#batcher.predict(pixels, log, cancellation));
+    return await this.#predictionsOf(pixels, log, finish, signal);
+  }
+
+  /** The batcher copies the pixels before this returns: the caller may write into them then. */
+  #predictionsOf<T>(pixels: Pixels, log: boolean, finish: Finish<T>, signal: AbortSignal | undefined): Promise<T> {
+    if (pixels.count === 0) return Promise.resolve(finish(new Float32Array(0), new Int32Array(0)));
+    if (signal === undefined) return this.#batcher.predict(pixels, log, finish);
+    return cancellable(this.#addon, signal, (cancellation) => this.#batcher.predict(pixels, log, finish, cancellation));
   }
 
   #runSync(
@@ -440,6 +472,7 @@ export class LeNet5 {
   }
 }
 
+const PREDICT_OPTIONS = ["topK", "signal"] as const;
 const EVALUATE_OPTIONS = ["batchSize", "onProgress", "signal"] as const;
 
 function checkTopK(topK: unknown): void {

@@ -73,7 +73,7 @@ export function decodeDigitSync(source: ImageSource): Uint8Array | undefined {
 }
 
 /** {@link decodeDigitSync}, once the source has been taken. */
-export function decodeTakenSync(image: TakenImage): Uint8Array | undefined {
+function decodeTakenSync(image: TakenImage): Uint8Array | undefined {
   if (image.kind === "pixels") return image.pixels;
   if (image.kind !== "contents") return undefined;
   const png = decodeSmallPng(image.bytes);

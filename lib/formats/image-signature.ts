@@ -27,6 +27,8 @@ export function imageFormatOf(bytes: Uint8Array): string | undefined {
     case 0x25:
       return textOf(bytes, 0, 5) === "%PDF-" ? "PDF" : undefined;
     case 0x00:
+      // Pixels mostly begin so, with black: no text is made of them.
+      if (bytes[4] === 0) return undefined;
       if (textOf(bytes, 4, 8) === "ftyp") return "AVIF or HEIF";
       return /^(?:JXL|jP) {1,2}\r\n\x87\n/.test(textOf(bytes, 4, 12)) ? "JPEG XL or JPEG 2000" : undefined;
     case 0x3c:
