@@ -45,11 +45,11 @@ class Batch {
   /** Whether nothing more comes in. */
   closed = false;
 
-  constructor({ data, size }: Pixels, log: boolean, memory: Float32Array | Uint8Array | undefined) {
+  constructor({ data, size }: Pixels, log: boolean, memory: Float32Array | Uint8Array) {
     this.size = size;
     this.log = log;
     this.isFloat = isFloat32Array(data);
-    this.memory = memory ?? memoryFor(this.isFloat, 0);
+    this.memory = memory;
     this.answer = new Promise((resolve, reject) => {
       this.resolve = resolve;
       this.reject = reject;
@@ -82,6 +82,16 @@ class Batch {
   /** Past the last image of a part. */
   endOf(part: number): number {
     return this.starts[part + 1] ?? this.images;
+  }
+
+  /** The images of each part; undefined where there is one. */
+  counts(): Int32Array | undefined {
+    return this.starts.length === 1 ? undefined : Int32Array.from(this.starts, (start, i) => this.endOf(i) - start);
+  }
+
+  /** The pixels of all parts. */
+  pixels(): Float32Array | Uint8Array {
+    return this.memory.subarray(0, this.images * this.size ** 2);
   }
 
   /** The pixels of a part. */
@@ -142,16 +152,18 @@ export class PredictionBatcher {
 
   /** The batch that gathers such predictions and has room; the last ones alone gather. */
   #batchFor(pixels: Pixels, log: boolean): Batch {
-    for (let i = this.#waiting.length - 1; i >= 0; i--) {
-      const batch = this.#waiting[i]!;
-      if (!batch.isFor(pixels, log)) continue;
-      if (!batch.closed && batch.images + pixels.count <= LARGEST_BATCH) return batch;
-      batch.closed = true;
-      break;
+    let before: Batch | undefined;
+    for (let i = this.#waiting.length - 1; i >= 0 && before === undefined; i--) {
+      if (this.#waiting[i]!.isFor(pixels, log)) before = this.#waiting[i]!;
+    }
+    if (before !== undefined) {
+      if (!before.closed && before.images + pixels.count <= LARGEST_BATCH) return before;
+      before.closed = true;
     }
     const isFloat = isFloat32Array(pixels.data);
-    const at = this.#spare.findIndex((memory) => isFloat32Array(memory) === isFloat);
-    const batch = new Batch(pixels, log, at < 0 ? undefined : this.#spare.splice(at, 1)[0]);
+    // Behind a full batch another one will be as full.
+    const memory = this.#takeSpare(isFloat) ?? memoryFor(isFloat, before?.memory.length ?? 0);
+    const batch = new Batch(pixels, log, memory);
     this.#waiting.push(batch);
     return batch;
   }
@@ -180,8 +192,7 @@ export class PredictionBatcher {
     this.#running += 1;
     let answer: Promise<Answer>;
     try {
-      const parts = batch.starts.map((_, part) => batch.part(part));
-      answer = this.#native.predict(parts, batch.size, batch.log);
+      answer = this.#native.predict([batch.pixels()], batch.size, batch.log, undefined, batch.counts());
     } catch (error) {
       answer = Promise.reject(error);
     }
@@ -206,6 +217,11 @@ export class PredictionBatcher {
   #ended(): void {
     this.#running -= 1;
     this.#startNext();
+  }
+
+  #takeSpare(isFloat: boolean): Float32Array | Uint8Array | undefined {
+    const at = this.#spare.findIndex((memory) => isFloat32Array(memory) === isFloat);
+    return at < 0 ? undefined : this.#spare.splice(at, 1)[0];
   }
 
   /** Keeps memory for another batch: never more than two full batches of each type. */

@@ -167,13 +167,14 @@ export interface NativeLeNet5 {
   /**
    * All parts have one element type; they are copied and run as one batch, with the weights of the moment of the call. Of
    * several parts, `refused` names those whose pixels are not all finite; the rows of the others are right. One such part
-   * alone fails.
+   * alone fails. With `counts` one array holds several parts: the images of each.
    */
   predict(
     parts: readonly (Uint8Array | Float32Array)[],
     size: number,
     log: boolean,
     cancellation?: NativeCancellation,
+    counts?: Int32Array,
   ): Promise<{ output: Float32Array; labels: Int32Array; refused?: Uint32Array }>;
   /** `onProgress` is told now and then how many images are done; it must not throw. */
   evaluate(

@@ -32,7 +32,25 @@ Images images_view_of(const Napi::Value& pixels, int size, const char* where) {
   return images;
 }
 
-OwnedImages::OwnedImages(const std::vector<Napi::Value>& parts, int size)
+namespace {
+
+// Whole numbers that sum up to `images`.
+std::vector<int64_t> parts_of(const Napi::Value& counts, int64_t images) {
+  const View<int32_t> view = view_of<int32_t>(counts, "counts");
+  int64_t sum = 0;
+  bool whole = true;
+  for (size_t i = 0; i < view.length; i++) {
+    whole = whole && view.data[i] >= 0;
+    sum += view.data[i];
+  }
+  if (whole && sum == images) return std::vector<int64_t>(view.data, view.data + view.length);
+  throw Error("COUNT_MISMATCH", "Expected counts of " + std::to_string(images) +
+                                    " images for counts but received others, " + std::to_string(sum) + " in all");
+}
+
+}  // namespace
+
+OwnedImages::OwnedImages(const std::vector<Napi::Value>& parts, int size, const Napi::Value& counts)
     : images_{nullptr, kernels::PixelType::uint8, size, 0} {
   std::vector<Images> views;
   size_t bytes = 0;
@@ -43,22 +61,27 @@ OwnedImages::OwnedImages(const std::vector<Napi::Value>& parts, int size)
     }
     bytes += static_cast<size_t>(views.back().count * image_bytes(views.back()));
   }
-  data_.resize(bytes);
+  data_.reset(new char[bytes]);  // not zeroed: it is written next
   size_t offset = 0;
   for (const Images& view : views) {
     const auto length = static_cast<size_t>(view.count * image_bytes(view));
-    if (length > 0) std::memcpy(data_.data() + offset, view.pixels, length);
+    if (length > 0) std::memcpy(data_.get() + offset, view.pixels, length);
     offset += length;
     counts_.push_back(view.count);
     images_.type = view.type;
     images_.count += view.count;
   }
-  images_.pixels = data_.data();
+  images_.pixels = data_.get();
+  if (counts.IsUndefined()) return;
+  if (views.size() != 1) {
+    throw Error("COUNT_MISMATCH", "Expected one array for counts but received " + std::to_string(views.size()));
+  }
+  counts_ = parts_of(counts, images_.count);
 }
 
 OwnedImages::OwnedImages(OwnedImages&& other) noexcept
     : data_(std::move(other.data_)), counts_(std::move(other.counts_)), images_(other.images_) {
-  images_.pixels = data_.data();
+  images_.pixels = data_.get();
 }
 
 std::vector<uint32_t> OwnedImages::blank_parts_not_finite() {
@@ -70,7 +93,7 @@ std::vector<uint32_t> OwnedImages::blank_parts_not_finite() {
     const int64_t pixels = images.count * images.size * images.size;
     if (!kernels::all_finite(static_cast<const float*>(images.pixels), pixels)) {
       const int64_t bytes = image_bytes(images);
-      std::memset(data_.data() + first * bytes, 0, static_cast<size_t>(images.count * bytes));
+      std::memset(data_.get() + first * bytes, 0, static_cast<size_t>(images.count * bytes));
       blanked.push_back(static_cast<uint32_t>(part));
     }
     first += counts_[part];

@@ -21,18 +21,19 @@ Images images_view_of(const Napi::Value& pixels, int size, const char* where);
 // Pixels that belong to a task, safe from what JavaScript does meanwhile.
 class OwnedImages {
  public:
-  // The images of several arrays, one after another; all of one element type.
-  OwnedImages(const std::vector<Napi::Value>& parts, int size);
+  // The images of several arrays, one after another; all of one element type. With `counts`, an Int32Array, of one
+  // array that holds several parts: the images of each. Throws as images_view_of, and COUNT_MISMATCH.
+  OwnedImages(const std::vector<Napi::Value>& parts, int size, const Napi::Value& counts);
   OwnedImages(OwnedImages&& other) noexcept;
 
   const Images& view() const { return images_; }
-  // Of several arrays, those that hold NaN or infinity become black; returns their positions. One array alone is left
+  // Of several parts, those that hold NaN or infinity become black; returns their positions. One part alone is left
   // as it is, for check_finite to name the pixel.
   std::vector<uint32_t> blank_parts_not_finite();
 
  private:
-  std::vector<char> data_;
-  std::vector<int64_t> counts_;  // images of each array
+  std::unique_ptr<char[]> data_;
+  std::vector<int64_t> counts_;  // images of each part
   Images images_;
 };
 

@@ -111,13 +111,13 @@ void LeNet5Class::JS_predictSync(const Napi::CallbackInfo& info) {
   });
 }
 
-// predict([pixels, …], size, log, cancellation | undefined)
+// predict([pixels, …], size, log, cancellation | undefined, counts | undefined)
 Napi::Value LeNet5Class::JS_predict(const Napi::CallbackInfo& info) {
   return with_js_errors(info.Env(), [&]() -> Napi::Value {
     const int size = size_of(info[1], "size");
     const bool log = boolean_of(info[2], "log");
     auto cancellation = cancellation_of(info[3], "cancellation");
-    OwnedImages images(items_of(array_of(info[0], "images")), size);
+    OwnedImages images(items_of(array_of(info[0], "images")), size, info[4]);
     return AsyncTask::start(
         new PredictTask(info.Env(), model()->weights(), std::move(images), log, std::move(cancellation)));
   });
@@ -141,7 +141,7 @@ Napi::Value LeNet5Class::JS_evaluate(const Napi::CallbackInfo& info) {
 Napi::Value LeNet5Class::JS_gradients(const Napi::CallbackInfo& info) {
   return with_js_errors(info.Env(), [&]() -> Napi::Value {
     const auto held = model();
-    OwnedImages images({info[0]}, size_of(info[1], "size"));
+    OwnedImages images({info[0]}, size_of(info[1], "size"), info.Env().Undefined());
     std::vector<int32_t> labels = copy_of<int32_t>(info[2], "labels");
     const auto count = static_cast<size_t>(images.view().count);
     if (count == 0) throw Error("DATA_EMPTY", "Expected at least one image for gradients but received none");

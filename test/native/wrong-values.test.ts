@@ -94,6 +94,11 @@ describe("predictions", () => {
     ["a part without memory", [[pixels, detached(new Float32Array(784))], 28, false], "LENET5_INVALID_ARGUMENT"],
     ["no list", [pixels, 28, false], "LENET5_INVALID_ARGUMENT"],
     ["another object as cancellation", [[pixels], 28, false, model], "LENET5_INVALID_ARGUMENT"],
+    ["too few counts", [[pixels], 28, false, undefined, new Int32Array(0)], "LENET5_COUNT_MISMATCH"],
+    ["too large counts", [[pixels], 28, false, undefined, Int32Array.of(2 ** 30)], "LENET5_COUNT_MISMATCH"],
+    ["negative counts", [[pixels], 28, false, undefined, Int32Array.of(-1, 2)], "LENET5_COUNT_MISMATCH"],
+    ["counts of another kind", [[pixels], 28, false, undefined, [1]], "LENET5_INVALID_DTYPE"],
+    ["counts for two arrays", [[pixels, pixels], 28, false, undefined, Int32Array.of(2)], "LENET5_COUNT_MISMATCH"],
   ] as const)("in a list with %s", async (_, args, code) => {
     expect(await codeOf(() => call("predict", ...args))).toBe(code);
   });
@@ -112,6 +117,9 @@ describe("predictions", () => {
       );
     }
     expect(alone.refused).toBeUndefined();
+    const block = Float32Array.from([...good, ...bad, ...good]);
+    const parts = await model.predict([block], 28, false, undefined, Int32Array.of(1, 2, 1));
+    expect(parts).toEqual({ output, labels: answers, refused });
     expect(await codeOf(() => model.predict([bad], 28, false))).toBe("LENET5_INVALID_PIXELS");
   });
 
