@@ -120,6 +120,7 @@ export function missingDependencies(libraries: readonly string[]): string[] {
   const missing = new Set<string>();
   const seen = new Set<string>();
   const pending = [...libraries];
+  const opened = new Set(libraries.flatMap((library) => [basename(library), readElfDynamic(library)?.soname ?? ""]));
   for (let path = pending.pop(); path !== undefined; path = pending.pop()) {
     if (seen.has(path)) continue;
     seen.add(path);
@@ -128,11 +129,8 @@ export function missingDependencies(libraries: readonly string[]): string[] {
     const folders = (elf?.searchPath ?? []).map((folder) => folder.replace(/\$ORIGIN|\$\{ORIGIN\}/g, origin));
     for (const name of elf?.needed ?? []) {
       const beside = folders.map((folder) => join(folder, name)).find((candidate) => existsSync(candidate));
-      const opened = libraries.some(
-        (library) => basename(library) === name || readElfDynamic(library)?.soname === name,
-      );
       if (beside) pending.push(beside);
-      else if (!opened && !isKnownToTheSystem(name)) missing.add(name);
+      else if (!opened.has(name) && !isKnownToTheSystem(name)) missing.add(name);
     }
   }
   return [...missing].sort();

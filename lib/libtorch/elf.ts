@@ -21,8 +21,11 @@ const DT_STRSZ = 10;
 const DT_SONAME = 14;
 const DT_RPATH = 15;
 const DT_RUNPATH = 29;
-// libtorch's own string table is 5 MB; a larger number is a broken file.
+// libtorch's own string table is 5 MB, of which a few names are wanted; a larger number is a broken file.
 const LARGEST_TABLE = 256 * 1024 * 1024;
+/** Of a file, and of a search path with its folders. */
+const USUAL_NAME = 1024;
+const LONGEST_NAME = 64 * 1024;
 
 /** `e_machine` of Node's architectures. */
 const MACHINES: Record<string, number> = { x64: 62, arm64: 183, ia32: 3, arm: 40, ppc64: 21, s390x: 22, riscv64: 243 };
@@ -75,16 +78,16 @@ export function readElfDynamic(path: string): ElfDynamic | undefined {
     if (header?.readUInt32BE(0) !== 0x7f454c46 || header[4] !== 2 || header[5] !== 1) return undefined;
     const entrySize = header.readUInt16LE(54);
     const entryCount = header.readUInt16LE(56);
-    const table = read(Number(header.readBigUInt64LE(32)), entrySize * entryCount);
-    if (!table || entrySize < 56) return undefined;
+    const headers = read(Number(header.readBigUInt64LE(32)), entrySize * entryCount);
+    if (!headers || entrySize < 56) return undefined;
 
     const segments = Array.from({ length: entryCount }, (_, index) => {
       const at = index * entrySize;
       return {
-        type: table.readUInt32LE(at),
-        offset: Number(table.readBigUInt64LE(at + 8)),
-        address: Number(table.readBigUInt64LE(at + 16)),
-        size: Number(table.readBigUInt64LE(at + 32)),
+        type: headers.readUInt32LE(at),
+        offset: Number(headers.readBigUInt64LE(at + 8)),
+        address: Number(headers.readBigUInt64LE(at + 16)),
+        size: Number(headers.readBigUInt64LE(at + 32)),
       };
     });
     const dynamic = segments.find((segment) => segment.type === PT_DYNAMIC);
@@ -108,12 +111,16 @@ export function readElfDynamic(path: string): ElfDynamic | undefined {
       ({ type, address, size }) => type === PT_LOAD && stringsAddress >= address && stringsAddress < address + size,
     );
     if (!home || stringsSize > LARGEST_TABLE) return undefined;
-    const strings = read(home.offset + stringsAddress - home.address, stringsSize);
-    if (!strings) return undefined;
+    const table = home.offset + stringsAddress - home.address;
+    if (table + stringsSize > size) return undefined;
+    const stringAt = (offset: number, most = USUAL_NAME): string => {
+      const bytes = read(table + offset, Math.max(0, Math.min(most, stringsSize - offset)));
+      const end = bytes?.indexOf(0) ?? -1;
+      if (end < 0 && most < LONGEST_NAME) return stringAt(offset, LONGEST_NAME);
+      return bytes?.toString("latin1", 0, end) ?? "";
+    };
     const names = (...tags: number[]) =>
-      named
-        .filter(({ tag }) => tags.includes(tag))
-        .map(({ offset }) => strings.toString("latin1", offset, strings.indexOf(0, offset)));
+      named.filter(({ tag }) => tags.includes(tag)).map(({ offset }) => stringAt(offset));
     return {
       needed: names(DT_NEEDED),
       searchPath: names(DT_RPATH, DT_RUNPATH)
