@@ -1,10 +1,11 @@
-// The clients that people have, against one server with a trained LeNet-5: Python's tritonclient[http] and kserve, curl as
+// The clients that people have, against one server with a trained LeNet-5: Python's tritonclient and kserve over HTTP and gRPC, curl as
 // TorchServe's documentation has it, JSON as TensorFlow Serving's has it. All name the same ten digits.
 import { execFile } from "node:child_process";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { packageRoot } from "#package-root";
 import { decodeDigits, exportModelArchive } from "../../lib/index.js";
 import { describeWithPython, python } from "../python.js";
 import { cleanUp, emptyRepository, serve } from "../server/models.js";
@@ -14,6 +15,8 @@ const DIGITS = Array.from({ length: 10 }, (_, digit) => digit);
 const run = promisify(execFile);
 
 let url: string;
+/** Host and port of gRPC. */
+let grpc: string;
 let digits: string[];
 /** The digits' pixels, 0 to 255. */
 let pixels: Uint8Array;
@@ -32,7 +35,9 @@ beforeAll(async () => {
   images = path.join(files, "pixels");
   pixels = await decodeDigits(digits);
   await writeFile(images, pixels);
-  ({ url } = await serve(folder));
+  const { server, url: address } = await serve(folder, { ports: { grpc: 0 } });
+  url = address;
+  grpc = new URL(server.addresses.find(({ name }) => name === "grpc")!.url).host;
 });
 afterAll(cleanUp);
 
@@ -86,6 +91,31 @@ describeWithPython("Python's clients", () => {
       v1: DIGITS,
       error: 404,
     });
+  });
+
+  it("tritonclient[grpc] asks about the model, and infers", async () => {
+    const answers = await python<Record<string, unknown>>(GRPC, [grpc, images]);
+    expect(answers).toEqual({
+      metadata: [["1"], [-1, 1, 28, 28], ["output0", "probabilities", "label"]],
+      all: [DIGITS, DIGITS, DIGITS],
+      one_by_one: DIGITS,
+      same: true,
+    });
+  });
+
+  it("kserve's gRPC client infers with typed and raw contents", async () => {
+    const answers = await python<Record<string, unknown>>(KSERVE_GRPC, [grpc, images]);
+    expect(answers).toEqual({ live: true, ready: true, model_ready: true, typed: DIGITS, raw: DIGITS, id: "42" });
+  });
+
+  it("the lines of docs/serving.md name the digit", async () => {
+    const text = await readFile(path.join(packageRoot, "docs", "serving.md"), "utf8");
+    const program = /```python\n([\s\S]*?)```/.exec(text)![1]!.replace("127.0.0.1:8081", grpc);
+    const printed = await python<number[][]>(
+      `${program.replace(/print\((.*)\)\n$/, "import json\nprint(json.dumps($1.tolist()))\n")}`,
+    );
+    expect(printed).toEqual([expect.any(Array)]);
+    expect(printed[0]).toHaveLength(10);
   });
 });
 
@@ -199,6 +229,64 @@ answers["unloaded"] = state()
 client.load_model("lenet5")
 answers["loaded"] = state()
 print(json.dumps(answers))
+`;
+
+const GRPC = `
+import json, sys
+import numpy as np
+import tritonclient.grpc as triton
+
+host, file = sys.argv[1:]
+images = np.fromfile(file, np.uint8).reshape(10, 1, 28, 28).astype(np.float32) / 255
+client = triton.InferenceServerClient(host)
+metadata = client.get_model_metadata("lenet5")
+answers = {"metadata": [list(metadata.versions), list(metadata.inputs[0].shape), [output.name for output in metadata.outputs]]}
+
+def given(values):
+    tensor = triton.InferInput("input0", list(values.shape), "FP32")
+    tensor.set_data_from_numpy(values)
+    return [tensor]
+
+result = client.infer("lenet5", given(images))
+logs, probabilities = result.as_numpy("output0"), result.as_numpy("probabilities")
+answers["all"] = [logs.argmax(1).tolist(), probabilities.argmax(1).tolist(), result.as_numpy("label").tolist()]
+answers["same"] = bool(np.allclose(np.exp(logs), probabilities, atol=1e-6))
+answers["one_by_one"] = [client.infer("lenet5", given(images[i : i + 1])).as_numpy("label").tolist()[0] for i in range(10)]
+print(json.dumps(answers))
+`;
+
+// A process of its own: two clients that bring the same messages do not get on in one.
+const KSERVE_GRPC = `
+import asyncio, json, sys
+import numpy as np
+from kserve import InferInput, InferRequest
+from kserve.inference_client import InferenceGRPCClient
+
+host, file = sys.argv[1:]
+images = np.fromfile(file, np.uint8).reshape(10, 1, 28, 28).astype(np.float32) / 255
+
+def request(binary):
+    tensor = InferInput("input0", list(images.shape), "FP32")
+    tensor.set_data_from_numpy(images, binary_data=binary)
+    return InferRequest(model_name="lenet5", infer_inputs=[tensor], request_id="42")
+
+def digits(answer):
+    return next(output for output in answer.outputs if output.name == "output0").as_numpy().reshape(10, 10).argmax(1).tolist()
+
+async def main():
+    async with InferenceGRPCClient(host) as kserve:
+        typed = await kserve.infer(request(False))
+        raw = await kserve.infer(request(True))
+        return {
+            "live": await kserve.is_server_live(),
+            "ready": await kserve.is_server_ready(),
+            "model_ready": await kserve.is_model_ready("lenet5"),
+            "typed": digits(typed),
+            "raw": digits(raw),
+            "id": typed.id,
+        }
+
+print(json.dumps(asyncio.run(main())))
 `;
 
 const KSERVE = `

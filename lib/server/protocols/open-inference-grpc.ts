@@ -40,7 +40,10 @@ export interface GrpcOptions {
   readonly host: string;
   /** 0 for any free one. */
   readonly port: number;
-  /** Longest wait for a request's message once its call has begun, in milliseconds. @defaultValue 30,000 */
+  /**
+   * Longest wait for a request's message once its call has begun, and for a client's sign of life, in milliseconds.
+   * @defaultValue 30,000
+   */
   readonly requestTimeoutMilliseconds?: number;
   /** Calls that a connection may have open at once. @defaultValue 1,024 */
   readonly maxConcurrentCalls?: number;
@@ -69,6 +72,9 @@ export async function startOpenInferenceGrpc(context: GrpcContext, options: Grpc
     "grpc.max_receive_message_length": context.bodyLimit,
     "grpc.max_send_message_length": -1,
     "grpc.max_concurrent_streams": maxConcurrentCalls,
+    // A client that is there answers a ping, also between calls; a connection that nobody holds any more is closed.
+    "grpc.keepalive_time_ms": requestTimeoutMilliseconds,
+    "grpc.keepalive_timeout_ms": requestTimeoutMilliseconds,
     interceptors: [gatekeeper(context, calls, requestTimeoutMilliseconds)],
   });
   const health = new Health(["", SERVICE], () => context.repository.ready);

@@ -515,6 +515,20 @@ describe("limits", () => {
     expect(await client.call("ServerLive")).toEqual({ live: true });
   });
 
+  it("closes connections that nobody holds any more, and keeps those that are idle", async () => {
+    const { server, client } = await served({}, { requestTimeoutMilliseconds: 200 });
+    expect(await client.call("ServerLive")).toEqual({ live: true });
+    const channel = client.inference.getChannel();
+    for (const bytes of ["", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\x04\x08"]) {
+      const silent = connect(server.port, "127.0.0.1").on("error", () => {});
+      silent.write(bytes, "latin1");
+      silent.resume();
+      await new Promise((resolve) => silent.once("close", resolve));
+    }
+    expect(channel.getConnectivityState(false)).toBe(2);
+    expect(await client.call("ServerLive")).toEqual({ live: true });
+  });
+
   it("answers what it has before it closes, and takes nothing new", async () => {
     const { client, repository, server } = await served();
     const { model, signals, go } = slow();
