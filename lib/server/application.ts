@@ -11,6 +11,7 @@ import { openInference } from "./protocols/open-inference.js";
 import { page } from "./protocols/page.js";
 import { tensorFlowServing } from "./protocols/tensorflow-serving.js";
 import { torchServe } from "./protocols/torchserve.js";
+import { requestLog } from "./request-log.js";
 import { nowhere, routerErrors } from "./router-errors.js";
 
 /** The protocols of HTTP, each a plugin in a file of its own. */
@@ -54,6 +55,7 @@ function emptyApplication({ repository }: ProtocolContext, settings: ServerSetti
   const application = fastify()({
     logger: logLevel === "silent" ? false : { level: logLevel, stream: process.stderr },
     logController: new (fastify().LogController)({ disableRequestLogging: !logsRequests }),
+    childLoggerFactory: requestLog,
     requestIdHeader: "x-request-id",
     bodyLimit,
     // A slow body or header ends with 408, and holds its connection no longer.

@@ -17,6 +17,8 @@ const QUICK = 256;
 const SIDE = 28;
 const PIXELS = SIDE * SIDE;
 const INPUT = "input0";
+/** Elements of a slab: 64 images. */
+const SLAB = 64 * PIXELS;
 
 interface Images extends BatchInput {
   readonly data: Float32Array | Uint8Array;
@@ -33,9 +35,9 @@ export class LeNet5Model implements LoadedModel {
   readonly #model: LeNet5;
   readonly #batcher: Batcher<Images, Float32Array>;
   readonly #quick: boolean;
-  readonly #floats = new Scratch(Float32Array);
-  readonly #bytes = new Scratch(Uint8Array);
-  readonly #answers = new Scratch(Float32Array);
+  readonly #floats = new Slab(Float32Array);
+  readonly #bytes = new Slab(Uint8Array);
+  #answers = new Float32Array(0);
 
   constructor(model: LeNet5, { limits, observer }: LoadedModelOptions) {
     this.#model = model;
@@ -60,7 +62,7 @@ export class LeNet5Model implements LoadedModel {
     if (tensor === undefined || inputs.size !== 1) {
       throw expected("SCRIPT_ARGUMENTS", `one tensor, ${INPUT},`, "the inputs", [...inputs.keys()]);
     }
-    const images = imagesOf(readTensor(tensor, INPUT));
+    const images = this.#imagesOf(readTensor(tensor, INPUT));
     const logs = images.rows === 0 ? new Float32Array(0) : await this.#batcher.submit(images, options);
     const classes = this.#model.numClasses;
     const count = images.rows;
@@ -84,6 +86,20 @@ export class LeNet5Model implements LoadedModel {
     return { label: this.classNames[label], probability: probabilities[label], probabilities };
   }
 
+  /** A copy of a tensor's images. @throws LENET5_INVALID_DTYPE, LENET5_INVALID_SHAPE */
+  #imagesOf({ data, shape, dtype }: Tensor): Images {
+    if (dtype !== "float32" && dtype !== "uint8") {
+      throw expected("INVALID_DTYPE", "float32 or uint8", `${INPUT}.dtype`, dtype);
+    }
+    const size = imageSize(shape);
+    if (size === undefined) {
+      const received = `[${shape.slice(0, 8).join(", ")}${shape.length > 8 ? ", …" : ""}]`;
+      throw expectedButGot("INVALID_SHAPE", "[N, 1, 28, 28] (or [N, 1, 32, 32])", `${INPUT}.shape`, received);
+    }
+    const copy = isFloat32Array(data) ? this.#floats.copyOf(data) : this.#bytes.copyOf(data as Uint8Array);
+    return { kind: `${dtype} ${size}`, rows: copy.length / size, data: copy, size };
+  }
+
   async warmUp(): Promise<void> {
     await this.#run([digit(new Uint8Array(PIXELS))]);
   }
@@ -101,19 +117,28 @@ export class LeNet5Model implements LoadedModel {
     let rows = 0;
     for (const one of batch) rows += one.rows;
     const pixels = this.#joined(batch, rows * size);
-    // Each of the two calls copies or uses up the pixels before it returns: the next batch may have their place.
     if (this.#quick && rows <= QUICK) {
-      const output = this.#answers.atLeast(rows * this.#model.numClasses);
-      return this.#split(batch, this.#model.forwardSync(tensorOf(pixels, rows, size), { output }), rows);
+      const length = rows * this.#model.numClasses;
+      if (this.#answers.length < length) this.#answers = new Float32Array(2 * length);
+      const answer = this.#model.forwardSync(tensorOf(pixels, rows, size), { output: this.#answers });
+      return this.#split(batch, answer, rows);
     }
     return this.#model.forward(tensorOf(pixels, rows, size)).then((answer) => this.#split(batch, answer, rows));
   }
 
+  /** The pixels of a batch in one array; where its requests came one after the other, they lie so already. */
   #joined(batch: readonly Images[], length: number): Float32Array | Uint8Array {
-    const first = batch[0]!.data;
+    const { data: first } = batch[0]!;
     if (batch.length === 1) return first;
-    const scratch = isFloat32Array(first) ? this.#floats : this.#bytes;
-    const joined = scratch.atLeast(length).subarray(0, length);
+    let end = first.byteOffset;
+    const isOne = batch.every(({ data }) => {
+      const follows = data.buffer === first.buffer && data.byteOffset === end;
+      end += data.byteLength;
+      return follows;
+    });
+    const isFloats = isFloat32Array(first);
+    if (isOne) return new (isFloats ? Float32Array : Uint8Array)(first.buffer as ArrayBuffer, first.byteOffset, length);
+    const joined = new (isFloats ? Float32Array : Uint8Array)(length);
     let at = 0;
     for (const { data } of batch) {
       joined.set(data, at);
@@ -137,20 +162,34 @@ export class LeNet5Model implements LoadedModel {
   }
 }
 
-/** An array that is used again, and grows when it must. */
-class Scratch<T extends Float32Array | Uint8Array> {
+/** Hands out parts of larger arrays: an array of its own for each request costs more than the copy into it. */
+class Slab<T extends Float32Array | Uint8Array> {
   readonly #make: new (
     length: number,
   ) => T;
   #array: T;
+  #at = 0;
+
   constructor(make: new (length: number) => T) {
     this.#make = make;
     this.#array = new make(0);
   }
 
-  atLeast(length: number): T {
-    if (this.#array.length < length) this.#array = new this.#make(2 ** Math.ceil(Math.log2(length)));
-    return this.#array;
+  copyOf(source: ArrayLike<number>): T {
+    const { length } = source;
+    if (length > SLAB / 8) {
+      const own = new this.#make(length);
+      own.set(source);
+      return own;
+    }
+    if (this.#at + length > this.#array.length) {
+      this.#array = new this.#make(SLAB);
+      this.#at = 0;
+    }
+    const part = this.#array.subarray(this.#at, this.#at + length) as T;
+    this.#at += length;
+    part.set(source);
+    return part;
   }
 }
 
@@ -161,20 +200,6 @@ function tensorOf(data: Float32Array | Uint8Array, rows: number, size: number): 
 
 function digit(data: Uint8Array): Images {
   return { kind: "uint8 784", rows: 1, data, size: PIXELS };
-}
-
-/** A copy of a tensor's images. @throws LENET5_INVALID_DTYPE, LENET5_INVALID_SHAPE */
-function imagesOf({ data, shape, dtype }: Tensor): Images {
-  if (dtype !== "float32" && dtype !== "uint8") {
-    throw expected("INVALID_DTYPE", "float32 or uint8", `${INPUT}.dtype`, dtype);
-  }
-  const size = imageSize(shape);
-  if (size === undefined) {
-    const received = `[${shape.slice(0, 8).join(", ")}${shape.length > 8 ? ", …" : ""}]`;
-    throw expectedButGot("INVALID_SHAPE", "[N, 1, 28, 28] (or [N, 1, 32, 32])", `${INPUT}.shape`, received);
-  }
-  const copy = isFloat32Array(data) ? new Float32Array(data) : new Uint8Array(data as Uint8Array);
-  return { kind: `${dtype} ${size}`, rows: copy.length / size, data: copy, size };
 }
 
 /** Pixels of an image, by the rules of LeNet5 itself. */

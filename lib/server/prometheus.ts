@@ -1,10 +1,12 @@
 // The server's counters, through prom-client, in a registry of their own.
 import { hostname } from "node:os";
 import { monitorEventLoopDelay } from "node:perf_hooks";
+import type { Registry } from "prom-client";
 import type { BatchObserver } from "./batcher.js";
 import { promClient } from "./dependencies.js";
 import type { RequestOutcome, ServerMetrics } from "./metrics.js";
 import type { VersionStatus } from "./model-repository.js";
+import { counter, histogram } from "./tally.js";
 
 const SECONDS = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 /** Milliseconds between two looks at the event loop. */
@@ -13,7 +15,7 @@ const ROWS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024];
 
 /** Counts what one server does. */
 export class PrometheusMetrics implements ServerMetrics {
-  readonly #registry;
+  readonly #registry: Registry;
   readonly #requests;
   readonly #errors;
   readonly #requestSeconds;
@@ -23,75 +25,32 @@ export class PrometheusMetrics implements ServerMetrics {
   readonly #inferences;
   readonly #inferenceMicroseconds;
   readonly #queueMicroseconds;
+  /** What a request of one outcome counts into. */
+  readonly #outcomes = new Map<string, (seconds: number) => void>();
   readonly #host = hostname();
   readonly #delay = monitorEventLoopDelay({ resolution: TURN });
 
   /** @param statuses - asked at each reading */
   constructor(statuses: () => readonly VersionStatus[]) {
-    const { Counter, Gauge, Histogram, Registry } = promClient();
+    const { Gauge, Registry } = promClient();
     const registry = new Registry();
     const registers = [registry];
-    const model = ["model", "version"] as const;
-    const torchServe = ["model_name", "model_version", "hostname"] as const;
     this.#registry = registry;
-    this.#requests = new Counter({
-      name: "lenet5_requests_total",
-      help: "Inference requests, by how they ended",
-      labelNames: ["protocol", ...model, "status"] as const,
-      registers,
-    });
-    this.#errors = new Counter({
-      name: "lenet5_request_errors_total",
-      help: "Inference requests that were answered with an error",
-      labelNames: ["protocol", ...model, "status"] as const,
-      registers,
-    });
-    this.#requestSeconds = new Histogram({
-      name: "lenet5_request_seconds",
-      help: "Time from a request to its answer",
-      labelNames: ["protocol"] as const,
-      buckets: SECONDS,
-      registers,
-    });
-    this.#queueSeconds = new Histogram({
-      name: "lenet5_queue_seconds",
-      help: "Time that a request waits for its batch",
-      labelNames: model,
-      buckets: SECONDS,
-      registers,
-    });
-    this.#computeSeconds = new Histogram({
-      name: "lenet5_compute_seconds",
-      help: "Time that a batch takes in the model",
-      labelNames: model,
-      buckets: SECONDS,
-      registers,
-    });
-    this.#batchSize = new Histogram({
-      name: "lenet5_batch_size",
-      help: "Rows of a batch",
-      labelNames: model,
-      buckets: ROWS,
-      registers,
-    });
-    this.#inferences = new Counter({
-      name: "ts_inference_requests_total",
-      help: "Total number of inference requests",
-      labelNames: torchServe,
-      registers,
-    });
-    this.#inferenceMicroseconds = new Counter({
-      name: "ts_inference_latency_microseconds",
-      help: "Cumulative inference duration in microseconds",
-      labelNames: torchServe,
-      registers,
-    });
-    this.#queueMicroseconds = new Counter({
-      name: "ts_queue_latency_microseconds",
-      help: "Cumulative queue duration in microseconds",
-      labelNames: torchServe,
-      registers,
-    });
+    this.#requests = counter(registry, "lenet5_requests_total", "Inference requests, by how they ended");
+    const errors = "Inference requests that were answered with an error";
+    this.#errors = counter(registry, "lenet5_request_errors_total", errors);
+    const took = "Time from a request to its answer";
+    this.#requestSeconds = histogram(registry, "lenet5_request_seconds", took, SECONDS);
+    const waited = "Time that a request waits for its batch";
+    this.#queueSeconds = histogram(registry, "lenet5_queue_seconds", waited, SECONDS);
+    const computed = "Time that a batch takes in the model";
+    this.#computeSeconds = histogram(registry, "lenet5_compute_seconds", computed, SECONDS);
+    this.#batchSize = histogram(registry, "lenet5_batch_size", "Rows of a batch", ROWS);
+    this.#inferences = counter(registry, "ts_inference_requests_total", "Total number of inference requests");
+    const inference = "Cumulative inference duration in microseconds";
+    this.#inferenceMicroseconds = counter(registry, "ts_inference_latency_microseconds", inference);
+    const queue = "Cumulative queue duration in microseconds";
+    this.#queueMicroseconds = counter(registry, "ts_queue_latency_microseconds", queue);
     new Gauge({
       name: "lenet5_models_ready",
       help: "Versions of models that are ready",
@@ -103,7 +62,7 @@ export class PrometheusMetrics implements ServerMetrics {
     new Gauge({
       name: "lenet5_queue_length",
       help: "Requests that wait",
-      labelNames: model,
+      labelNames: ["model", "version"] as const,
       registers,
       collect() {
         this.reset();
@@ -137,28 +96,48 @@ export class PrometheusMetrics implements ServerMetrics {
   }
 
   request({ protocol, model = "", version = "", status, seconds }: RequestOutcome): void {
+    const key = `${protocol} ${model} ${version} ${status}`;
+    let count = this.#outcomes.get(key);
+    if (count === undefined) {
+      count = this.#counting(protocol, model, version, status);
+      this.#outcomes.set(key, count);
+    }
+    count(seconds);
+  }
+
+  #counting(protocol: string, model: string, version: string, status: number): (seconds: number) => void {
     const labels = { protocol, model, version, status };
-    this.#requests.inc(labels);
-    if (status >= 400) this.#errors.inc(labels);
-    this.#requestSeconds.observe({ protocol }, seconds);
-    if (model === "") return;
+    const requests = this.#requests.of(labels);
+    const errors = status >= 400 ? this.#errors.of(labels) : undefined;
+    const took = this.#requestSeconds.of({ protocol });
     const torchServe = { model_name: model, model_version: version, hostname: this.#host };
-    this.#inferences.inc(torchServe);
-    this.#inferenceMicroseconds.inc(torchServe, seconds * 1e6);
+    const inferences = model === "" ? undefined : this.#inferences.of(torchServe);
+    const microseconds = model === "" ? undefined : this.#inferenceMicroseconds.of(torchServe);
+    return (seconds) => {
+      requests.value += 1;
+      if (errors !== undefined) errors.value += 1;
+      took.observe(seconds);
+      if (inferences !== undefined) inferences.value += 1;
+      if (microseconds !== undefined) microseconds.value += seconds * 1e6;
+    };
   }
 
   /** Counts a version's batches. */
   observer(model: string, version: string): BatchObserver {
     const labels = { model, version };
+    const queueSeconds = this.#queueSeconds.of(labels);
+    const computeSeconds = this.#computeSeconds.of(labels);
+    const batchSize = this.#batchSize.of(labels);
     const torchServe = { model_name: model, model_version: version, hostname: this.#host };
+    const queueMicroseconds = this.#queueMicroseconds.of(torchServe);
     return {
       waited: (milliseconds) => {
-        this.#queueSeconds.observe(labels, milliseconds / 1e3);
-        this.#queueMicroseconds.inc(torchServe, milliseconds * 1e3);
+        queueSeconds.observe(milliseconds / 1e3);
+        queueMicroseconds.value += milliseconds * 1e3;
       },
       computed: (rows, milliseconds) => {
-        this.#computeSeconds.observe(labels, milliseconds / 1e3);
-        this.#batchSize.observe(labels, rows);
+        computeSeconds.observe(milliseconds / 1e3);
+        batchSize.observe(rows);
       },
     };
   }

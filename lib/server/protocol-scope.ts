@@ -121,10 +121,12 @@ export async function inferenceScope(
   await scope.register(async (inference) => {
     inference.decorateRequest("servedBy", null);
     inference.addHook("onRequest", guard.inference);
-    inference.addHook("onResponse", async ({ servedBy, method }, reply) => {
-      if (method !== "POST" && method !== "PUT") return;
-      const { name: model, version } = servedBy ?? { name: undefined, version: undefined };
-      metrics.request({ protocol, model, version, status: reply.statusCode, seconds: reply.elapsedTime / 1000 });
+    inference.addHook("onResponse", ({ servedBy, method }, reply, done) => {
+      if (method === "POST" || method === "PUT") {
+        const { name: model, version } = servedBy ?? { name: undefined, version: undefined };
+        metrics.request({ protocol, model, version, status: reply.statusCode, seconds: reply.elapsedTime / 1000 });
+      }
+      done();
     });
     routes(inference);
   });
