@@ -13,16 +13,19 @@ import { benchmarks, modelFiles, packageEntry, resultFile } from "./runner/paths
 import { significant, summarize } from "./runner/statistics.mjs";
 import { inference } from "./runner/suites/inference.mjs";
 import { scriptModule } from "./runner/suites/script-module.mjs";
+import { serving } from "./runner/suites/serving.mjs";
 import { startup } from "./runner/suites/startup.mjs";
 import { training } from "./runner/suites/training.mjs";
 import { childEnvironment, fmaPeak, registry, takingPart } from "./runner/systems.mjs";
 import { plainTable, targetCells } from "./runner/table.mjs";
 import { compare, MULTIPLY_ADDS } from "./runner/targets.mjs";
 
-const suites = { startup, inference, training, "script-module": scriptModule };
+const suites = { startup, inference, training, "script-module": scriptModule, serving };
+/** Suites that start their processes themselves. */
+const BY_THEMSELVES = ["startup", "serving"];
 const help = `Usage: npm run bench -- [options]
 
-  --suite NAMES    startup, inference, training, script-module, comma-separated (default: all)
+  --suite NAMES    startup, inference, training, script-module, serving, comma-separated (default: all)
   --systems NAMES  ${registry.map(({ name }) => name).join(", ")} (default: all)
   --batches LIST   batch sizes of the inference suite (default: 1,32,256,1024)
   --json FILE      where the result goes (default: benchmarks/results/latest.json)
@@ -90,6 +93,9 @@ const settings = {
   trainingRounds: quick ? 2 : 5,
   scriptModuleRounds: quick ? 2 : 5,
   startupRounds: quick ? 1 : 3,
+  servingRounds: quick ? 1 : 3,
+  servingSeconds: quick ? 1 : 3,
+  servingWarmUp: 1,
   fits: options.fits === undefined ? (quick ? 1 : 5) : whole(options.fits, "fits", 100),
   recipe: {
     epochs: 3,
@@ -195,8 +201,8 @@ const results = [];
 for (const suite of chosenSuites) {
   const taking = takingPart(selected, suite);
   report(`${suite}: ${taking.map(({ name }) => name).join(", ")}`);
-  const children = suite === "startup" ? new Map() : await startChildren(suite);
-  const yardstick = suite === "startup" || suite === "script-module" ? undefined : await startPeak();
+  const children = BY_THEMSELVES.includes(suite) ? new Map() : await startChildren(suite);
+  const yardstick = [...BY_THEMSELVES, "script-module"].includes(suite) ? undefined : await startPeak();
   const rows = await suites[suite]({
     settings,
     selected: taking,

@@ -105,6 +105,33 @@ function scriptModuleTable(result) {
   ];
 }
 
+function servingTables(result) {
+  const rows = rowsOf(result, "serving");
+  if (rows.length === 0) return [];
+  const at = [...new Set(rows.map(({ concurrency }) => concurrency))].sort((a, b) => a - b);
+  const kinds = bySystem(rows).flatMap(([name, found]) =>
+    [...new Set(found.map(({ what }) => what))].map((what) => [name, what, found.filter((row) => row.what === what)]),
+  );
+  const table = (text) =>
+    markdownTable([
+      ["", ...at.map((concurrency) => `${concurrency} at a time`)],
+      ...kinds.map(([name, what, found]) => [
+        `${label(name)}, ${what}`,
+        ...at.map((concurrency) => {
+          const row = found.find((one) => one.concurrency === concurrency);
+          if (row === undefined) return "–";
+          return row.correct ? text(row) : "wrong answers";
+        }),
+      ]),
+    ]);
+  return [
+    "Requests a second over HTTP, right answers alone, load by ApacheBench on kept connections:",
+    table((row) => figure(row.requestsPerSecond)),
+    "The same, latency of a request, median / 99th percentile:",
+    table((row) => `${figure(row.p50Ms)} / ${milliseconds(row.p99Ms)}`),
+  ];
+}
+
 /** A system's versions are one line; a library that several systems share is named once. */
 function versionsLine(versions) {
   const all = Object.assign({}, ...Object.values(versions ?? {}));
@@ -155,6 +182,7 @@ export function report(result, charts) {
       : []),
     ...startupTable(result),
     ...scriptModuleTable(result),
+    ...servingTables(result),
     ...(absent.length > 0
       ? [
           `Absent:\n\n${absent.map(({ system, suite, why }) => `- ${label(system)}${suite ? ` (${suite})` : ""}: ${why}`).join("\n")}`,

@@ -2,12 +2,13 @@
 import { readFile } from "node:fs/promises";
 import { registry } from "../runner/systems.mjs";
 
-const suites = ["inference", "training", "startup", "script-module"];
+const suites = ["inference", "training", "startup", "script-module", "serving"];
 const needed = {
   inference: ["batch", "imagesPerSecond", "p50Ms", "p99Ms"],
   training: ["batch", "imagesPerSecond"],
   startup: ["importMs", "loadMs", "firstPredictionMs", "residentMB"],
   "script-module": ["p50Ms", "p99Ms"],
+  serving: ["concurrency", "requestsPerSecond", "p50Ms", "p99Ms"],
 };
 
 /** What is wrong with a result, as sentences; an empty list means nothing is. */
@@ -27,7 +28,7 @@ export function problems(result) {
     for (const key of needed[row.suite]) {
       if (!(Number.isFinite(row[key]) && row[key] >= 0)) found.push(`${where}.${key} is ${JSON.stringify(row[key])}`);
     }
-    if (["inference", "script-module"].includes(row.suite) && typeof row.correct !== "boolean")
+    if (["inference", "script-module", "serving"].includes(row.suite) && typeof row.correct !== "boolean")
       found.push(`${where}.correct is not a boolean`);
     if (row.suite === "training" && !(row.secondsTo99 === null || row.secondsTo99 > 0)) {
       found.push(`${where}.secondsTo99 is ${JSON.stringify(row.secondsTo99)}`);

@@ -44,7 +44,8 @@ export const fmaPeak = join(nativePeers, "fma-peak", "fma-peak");
 /**
  * `suites`: what the system takes part in; a string says why it does not. `fits`: its runs to 99 % (the two that are
  * compared run oftenest). `concurrent`: has an asynchronous prediction worth measuring beside the synchronous one.
- * `modules`: runs anyone's TorchScript, and takes part in the suite script-module alone.
+ * `crowd`: a hundred thousand of them at a time, too. `modules`: runs anyone's TorchScript, and takes part in the suite script-module alone. `serving`: a server, which the
+ * suite serving starts by itself.
  */
 export const registry = [
   {
@@ -52,6 +53,7 @@ export const registry = [
     label: "lenet5-libtorch, fused engine",
     ...nodeSystem("lenet5.mjs", { args: ["fused"], needs: [built] }),
     concurrent: true,
+    crowd: true,
     fits: 5,
   },
   {
@@ -132,11 +134,23 @@ export const registry = [
       [[pythonExecutable, `torch is not installed: ${setup}`], modules].find(([path]) => !existsSync(path))?.[1],
     modules: true,
   },
+  {
+    name: "lenet5-serve",
+    label: "lenet5 serve",
+    absent: () => (existsSync(packageEntry) ? undefined : built[1]),
+    serving: true,
+  },
+  { name: "fastify-empty", label: "Fastify, an empty handler", absent: () => undefined, serving: true },
+  { name: "torchserve", label: "TorchServe", absent: () => undefined, serving: true },
+  { name: "tensorflow-serving", label: "TensorFlow Serving", absent: () => undefined, serving: true },
 ].map((system) => ({ suites: {}, ...system }));
 
 /** The systems of a suite. */
 export function takingPart(systems, suite) {
-  return systems.filter(({ modules: others = false }) => others === (suite === "script-module"));
+  return systems.filter(
+    ({ modules = false, serving = false }) =>
+      modules === (suite === "script-module") && serving === (suite === "serving"),
+  );
 }
 
 /** Environment of every child: one thread count, whatever a library calls it, and caches kept beside the peers. */

@@ -123,6 +123,61 @@ function scriptModule(result) {
   });
 }
 
+/** A hundred thousand awaited calls of one image at a time, against synchronous ones of a batch. */
+function crowd(result) {
+  const row = find(result, "inference", OURS, 256);
+  if (row?.crowd === undefined) return [];
+  const ratio = row.correct ? row.crowd.imagesPerSecond / row.imagesPerSecond : null;
+  return [
+    {
+      what: `${row.crowd.calls.toLocaleString("en-US")} predict calls at a time`,
+      ours: row.crowd.imagesPerSecond,
+      unit: "images/s",
+      peer: "predictSync, batch 256",
+      theirs: row.imagesPerSecond,
+      ratio,
+      spread: pairedSpread(row.crowd, row, "imagesPerSecond"),
+      target: 0.5,
+      reached: ratio !== null && ratio >= 0.5,
+    },
+  ];
+}
+
+/** The suite serving: what is asked, whom it is compared with, and how many times its requests a second are promised. */
+const SERVING = [
+  ["PNG digit", "torchserve", 10],
+  ["PNG digit", "fastify-empty", 0.6],
+  ["v2 binary tensor", "fastify-empty", 0.8],
+];
+const SERVED_AT = 32;
+
+function serving(result) {
+  const row = (system, what) =>
+    result.results.find(
+      (one) => one.suite === "serving" && one.system === system && one.what === what && one.concurrency === SERVED_AT,
+    );
+  const rows = SERVING.map(([what, peer, target]) => {
+    const [ours, theirs] = [row("lenet5-serve", what), row(peer, what)];
+    const measured = ours !== undefined && theirs !== undefined;
+    const honest = measured && ours.correct && theirs.correct;
+    const ratio = honest ? ours.requestsPerSecond / theirs.requestsPerSecond : null;
+    return {
+      what: `${what}, ${SERVED_AT} at a time`,
+      ours: ours?.requestsPerSecond ?? null,
+      unit: "requests/s",
+      peer,
+      theirs: theirs?.requestsPerSecond ?? null,
+      ratio,
+      spread: honest ? pairedSpread(ours, theirs, "requestsPerSecond") : null,
+      target,
+      reached: measured ? honest && ratio >= target : null,
+    };
+  });
+  const [ours, theirs] = [row("lenet5-serve", "PNG digit"), row("torchserve", "PNG digit")];
+  const p99 = below(`PNG digit, ${SERVED_AT} at a time, p99`, ours?.p99Ms, "ms", "torchserve", theirs?.p99Ms);
+  return [...rows, ours?.correct && theirs?.correct ? p99 : { ...p99, ratio: null, reached: null }];
+}
+
 /** The libtorch engine against libtorch without us. */
 const ENGINE = "lenet5-libtorch";
 const PLAIN = ["libtorch-plain"];
@@ -184,6 +239,8 @@ export function compare(result) {
     });
   }
   if (has("script-module")) rows.push(...scriptModule(result));
+  if (has("inference")) rows.push(...crowd(result));
+  if (has("serving")) rows.push(...serving(result));
   const peak = result.environment.fmaPeak?.multiplyAddsPerSecond;
   const full = find(result, "inference", OURS, 256);
   if (has("inference")) {

@@ -2,6 +2,10 @@
 import { CHECKED_IMAGES } from "../model.mjs";
 import { summarize } from "../statistics.mjs";
 
+/** Awaited calls of one image at the same time, measured beside the synchronous ones of this batch size. */
+const CROWD = 100_000;
+const CROWD_BATCH = 256;
+
 /** How many of the labels are not the reference's. */
 export function wrongLabels(labels, reference) {
   if (!Array.isArray(labels) || labels.length !== reference.length) return reference.length;
@@ -49,6 +53,7 @@ export async function inference(run) {
         settings: reply.settings,
         rounds: [],
         concurrent: [],
+        crowd: [],
       });
       if (wrong > 0) fail(system.name, `batch ${batch}: ${wrong} of ${CHECKED_IMAGES} labels are wrong`, "inference");
     }
@@ -75,6 +80,12 @@ export async function inference(run) {
           );
           if (together) measurement.concurrent.push({ value: (together.calls * batch) / together.seconds });
         }
+        if (system.crowd && batch === CROWD_BATCH) {
+          const crowd = await attempt(system, `${CROWD} calls at a time`, () =>
+            child.turn({ cmd: "crowd", count: settings.quick ? CROWD / 10 : CROWD }),
+          );
+          if (crowd) measurement.crowd.push({ imagesPerSecond: crowd.imagesPerSecond });
+        }
       }
     }
     const took = ((performance.now() - begin) / 1000).toFixed(0);
@@ -83,12 +94,13 @@ export async function inference(run) {
 
   return [...measurements.values()]
     .filter(({ rounds }) => rounds.length > 0)
-    .map(({ system, batch, wrong, settings: how, rounds, concurrent }) => ({
+    .map(({ system, batch, wrong, settings: how, rounds, concurrent, crowd }) => ({
       suite: "inference",
       system: system.name,
       batch,
       ...summarize(rounds, ["imagesPerSecond", "p50Ms", "p99Ms"]),
       ...(concurrent.length > 0 ? { concurrentImagesPerSecond: summarize(concurrent, ["value"]).value } : {}),
+      ...(crowd.length > 0 ? { crowd: { calls: CROWD, ...summarize(crowd, ["imagesPerSecond"]) } } : {}),
       correct: wrong === 0,
       wrongLabels: wrong,
       settings: how,

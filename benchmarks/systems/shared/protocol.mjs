@@ -102,6 +102,13 @@ export function serve(system) {
       const { calls, concurrent } = await prepare(batch);
       return measureAsync(concurrent, calls, seconds, concurrency);
     },
+    /** So many calls of one image at the same time, to the last answer. */
+    async crowd({ count }) {
+      const { calls, concurrent } = await prepare(1);
+      const begin = performance.now();
+      await Promise.all(Array.from({ length: count }, (_, index) => concurrent(index % calls)));
+      return { imagesPerSecond: (1000 * count) / (performance.now() - begin) };
+    },
     async train({ batch, seconds }) {
       return system.train(directory, batch, seconds);
     },
