@@ -8,6 +8,7 @@ import { types } from "node:util";
 
 export const {
   isArrayBuffer,
+  isBigInt64Array,
   isFloat32Array,
   isInt32Array,
   isMap,

@@ -4,6 +4,7 @@
 // within the limit could fill the memory. Resolution: the shape says how many there must be, so they go straight into the
 // typed array, which is never larger than what the bytes can fill.
 import { expectedButGot } from "../../errors.js";
+import { isBigInt64Array } from "../../is.js";
 import { ARRAY_OF, type DType, type Tensor, type TensorData } from "../../tensor.js";
 import { datatypeOf } from "../datatypes.js";
 import { protobuf, readerOf } from "./messages.js";
@@ -82,7 +83,7 @@ export function readContents(dtype: DType, count: number, parts: readonly Uint8A
 
 /** What reads one element and puts it into its place. */
 function putter(dtype: DType, data: TensorData, where: string): (reader: Reader, at: number) => void {
-  if (data instanceof BigInt64Array) {
+  if (isBigInt64Array(data)) {
     const halves = new Int32Array(data.buffer);
     return (reader, at) => {
       const value = reader.int64() as unknown as number | { low: number; high: number };
@@ -119,7 +120,7 @@ export function writeContents({ dtype, data }: Tensor): Uint8Array {
   // Packed floating-point numbers are their little-endian bytes.
   if (wireType !== 0) return writer.bytes(new Uint8Array(data.buffer, data.byteOffset, data.byteLength)).finish();
   writer.fork();
-  if (data instanceof BigInt64Array) {
+  if (isBigInt64Array(data)) {
     const halves = new Int32Array(data.buffer, data.byteOffset, 2 * data.length);
     for (let i = 0; i < data.length; i++) {
       const value = { low: halves[2 * i]!, high: halves[2 * i + 1]!, unsigned: false };

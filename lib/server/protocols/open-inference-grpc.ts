@@ -1,7 +1,7 @@
 // The Open Inference Protocol over gRPC: inference.GRPCInferenceService as KServe, Triton and their clients have it, with
 // Triton's repository calls where management is on, and grpc.health.v1.Health beside it.
 import type * as Grpc from "@grpc/grpc-js";
-import { expectedButGot, LeNet5Error } from "../../errors.js";
+import { expectedButGot, isLeNet5Error } from "../../errors.js";
 import type { Tensor } from "../../tensor.js";
 import { packageVersion } from "../../version.js";
 import { bytesOfTensor, datatypeOf } from "../datatypes.js";
@@ -312,7 +312,7 @@ function readOr400<T>(take: () => T, name: string): T {
   try {
     return take();
   } catch (error) {
-    if (error instanceof LeNet5Error) throw error;
+    if (isLeNet5Error(error)) throw error;
     throw expectedButGot("REQUEST_INVALID", name, "the message", `bytes that are none (${(error as Error).message})`);
   }
 }
