@@ -65,11 +65,18 @@ export function tensorFromBytes(dtype: DType, shape: readonly number[], bytes: U
     const want = `${count * size} bytes, ${datatypeOf(dtype)} of shape [${shape.join(", ")}],`;
     throw expectedButGot("INVALID_SHAPE", want, `${where}'s data`, `${bytes.byteLength} bytes`);
   }
-  const { buffer, byteOffset } = bytes.byteOffset % size === 0 ? bytes : Uint8Array.from(bytes);
+  const { buffer, byteOffset } = bytes.byteOffset % size === 0 ? bytes : copyOf(bytes);
   const data = new ARRAY_OF[dtype](buffer, byteOffset, count);
   if (dtype === "bool" && (data as Uint8Array).some((value) => value > 1))
     throw expectedButGot("REQUEST_INVALID", "0 or 1", `${where}'s elements`, "another byte");
   return { dtype, shape, data } as Tensor;
+}
+
+/** Faster than `Uint8Array.from`, which goes from element to element. */
+function copyOf(bytes: Uint8Array): Uint8Array {
+  const copy = new Uint8Array(bytes.length);
+  copy.set(bytes);
+  return copy;
 }
 
 /** The raw little-endian bytes of a tensor; they share its memory. */

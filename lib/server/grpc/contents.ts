@@ -32,7 +32,7 @@ const CODINGS: { readonly [D in DType]?: Coding } = {
   float32: { field: 6, wireType: 5 },
   float64: { field: 7, wireType: 1 },
 };
-const PACKED = 2;
+const [VARINT, PACKED] = [0, 2];
 
 /** True where the protocol has a field for the type. */
 export function hasContents(dtype: DType): boolean {
@@ -63,6 +63,8 @@ export function readContents(dtype: DType, count: number, parts: readonly Uint8A
       if (field !== coding.field) {
         if (field >= 1 && field <= 8) throw wrongField(dtype, field, where);
         reader.skipType(wireType, 0, field);
+      } else if (wireType === PACKED && coding.wireType !== VARINT) {
+        at = copyPacked(reader.bytes(), data, at, where);
       } else if (wireType === PACKED) {
         const end = reader.uint32() + reader.pos;
         if (end > reader.len) throw new RangeError("elements end beyond their message");
@@ -79,6 +81,16 @@ export function readContents(dtype: DType, count: number, parts: readonly Uint8A
   }
   if (at !== count) throw wrongCount(count, String(at), where);
   return data;
+}
+
+/** Packed floating-point numbers are their little-endian bytes. @returns where the next element goes */
+function copyPacked(bytes: Uint8Array, data: TensorData, at: number, where: string): number {
+  const size = data.BYTES_PER_ELEMENT;
+  if (bytes.length % size !== 0) throw new RangeError("the last element is cut off");
+  const next = at + bytes.length / size;
+  if (next > data.length) throw wrongCount(data.length, "more", where);
+  new Uint8Array(data.buffer, data.byteOffset, data.byteLength).set(bytes, at * size);
+  return next;
 }
 
 /** What reads one element and puts it into its place. */
@@ -117,8 +129,7 @@ export function writeContents({ dtype, data }: Tensor): Uint8Array {
   const { field, wireType } = CODINGS[dtype]!;
   const writer = protobuf().Writer.create();
   writer.uint32((field << 3) | PACKED);
-  // Packed floating-point numbers are their little-endian bytes.
-  if (wireType !== 0) return writer.bytes(new Uint8Array(data.buffer, data.byteOffset, data.byteLength)).finish();
+  if (wireType !== VARINT) return writer.bytes(new Uint8Array(data.buffer, data.byteOffset, data.byteLength)).finish();
   writer.fork();
   if (isBigInt64Array(data)) {
     const halves = new Int32Array(data.buffer, data.byteOffset, 2 * data.length);

@@ -13,7 +13,7 @@ type Reader = ReturnType<typeof readerOf>;
 /** Inputs, outputs, raw contents and parameters a list. */
 const LONGEST_LIST = 4096;
 /** Wire types of protobuf. */
-const [VARINT, FIXED_64, LENGTH_DELIMITED] = [0, 1, 2];
+const [VARINT, FIXED_64, BYTES] = [0, 1, 2];
 /** Dimensions that a tensor of libtorch may have. */
 const MOST_DIMENSIONS = 64;
 
@@ -58,15 +58,18 @@ export function readInferRequest(bytes: Uint8Array): InferRequest {
     outputs: [],
     rawInputContents: [],
   };
-  fields(bytes, {
-    1: text((modelName) => Object.assign(request, { modelName })),
-    2: text((modelVersion) => Object.assign(request, { modelVersion })),
-    3: text((id) => Object.assign(request, { id })),
-    4: part((entry) => readParameter(entry, request.parameters)),
-    5: part((input) => add(request.inputs, readInput(input), "inputs")),
-    6: part((output) => add(request.outputs, readOutput(output), "outputs")),
-    7: part((raw) => add(request.rawInputContents, raw, "raw_input_contents")),
-  });
+  const reader = readerOf(bytes);
+  while (reader.pos < reader.len) {
+    const tag = reader.uint32();
+    if (tag === tagOf(1, BYTES)) request.modelName = reader.string();
+    else if (tag === tagOf(2, BYTES)) request.modelVersion = reader.string();
+    else if (tag === tagOf(3, BYTES)) request.id = reader.string();
+    else if (tag === tagOf(4, BYTES)) readParameter(reader, request.parameters);
+    else if (tag === tagOf(5, BYTES)) add(request.inputs, readInput(reader), "inputs");
+    else if (tag === tagOf(6, BYTES)) add(request.outputs, readOutput(reader), "outputs");
+    else if (tag === tagOf(7, BYTES)) add(request.rawInputContents, reader.bytes(), "raw_input_contents");
+    else skip(reader, tag);
+  }
   return request;
 }
 
@@ -100,90 +103,97 @@ export function tensorsOf({ inputs, rawInputContents }: InferRequest): Map<strin
   return tensors;
 }
 
-function readInput(bytes: Uint8Array): InputTensor {
+function readInput(reader: Reader): InputTensor {
   const input: InputTensor = { name: "", datatype: "", shape: [], parameters: new Map(), contents: [] };
-  fields(bytes, {
-    1: text((name) => Object.assign(input, { name })),
-    2: text((datatype) => Object.assign(input, { datatype })),
-    3: { wireTypes: [VARINT, LENGTH_DELIMITED], read: (reader, wireType) => readSizes(reader, wireType, input.shape) },
-    4: part((entry) => readParameter(entry, input.parameters)),
-    5: part((contents) => add(input.contents, contents, "contents")),
-  });
+  const end = endOf(reader);
+  while (reader.pos < end) {
+    const tag = reader.uint32();
+    if (tag === tagOf(1, BYTES)) input.name = reader.string();
+    else if (tag === tagOf(2, BYTES)) input.datatype = reader.string();
+    else if (tag === tagOf(3, VARINT)) addSize(reader, input.shape);
+    else if (tag === tagOf(3, BYTES)) {
+      const last = endOf(reader);
+      while (reader.pos < last) addSize(reader, input.shape);
+      requireEnd(reader, last);
+    } else if (tag === tagOf(4, BYTES)) readParameter(reader, input.parameters);
+    else if (tag === tagOf(5, BYTES)) add(input.contents, reader.bytes(), "contents");
+    else skip(reader, tag);
+  }
+  requireEnd(reader, end);
   return input;
 }
 
-function readOutput(bytes: Uint8Array): RequestedOutput {
+function addSize(reader: Reader, shape: number[]): void {
+  if (shape.length === MOST_DIMENSIONS)
+    throw expectedButGot("INVALID_SHAPE", `at most ${MOST_DIMENSIONS} dimensions`, "an input's shape", "more");
+  shape.push(Number(reader.int64()));
+}
+
+function readOutput(reader: Reader): RequestedOutput {
   const output: RequestedOutput = { name: "", parameters: new Map() };
-  fields(bytes, {
-    1: text((name) => Object.assign(output, { name })),
-    2: part((entry) => readParameter(entry, output.parameters)),
-  });
+  const end = endOf(reader);
+  while (reader.pos < end) {
+    const tag = reader.uint32();
+    if (tag === tagOf(1, BYTES)) output.name = reader.string();
+    else if (tag === tagOf(2, BYTES)) readParameter(reader, output.parameters);
+    else skip(reader, tag);
+  }
+  requireEnd(reader, end);
   return output;
 }
 
-/** Sizes of a shape: all in one field, or each in its own. */
-function readSizes(reader: Reader, wireType: number, into: number[]): void {
-  const end = wireType === LENGTH_DELIMITED ? reader.uint32() + reader.pos : reader.pos + 1;
-  if (end > reader.len) throw new RangeError("sizes end beyond their message");
-  while (reader.pos < end) {
-    if (into.length === MOST_DIMENSIONS)
-      throw expectedButGot("INVALID_SHAPE", `at most ${MOST_DIMENSIONS} dimensions`, "an input's shape", "more");
-    into.push(Number(reader.int64()));
-  }
-}
-
 /** An entry of a map, which is a message of key and value. */
-function readParameter(bytes: Uint8Array, into: Map<string, Parameter>): void {
+function readParameter(reader: Reader, into: Map<string, Parameter>): void {
   let key = "";
   let value: Parameter = "";
-  const take = (given: Parameter): void => {
-    value = given;
-  };
-  fields(bytes, {
-    1: text((given) => {
-      key = given;
-    }),
-    2: part((given) =>
-      fields(given, {
-        1: { wireTypes: [VARINT], read: (reader) => take(reader.bool()) },
-        2: { wireTypes: [VARINT], read: (reader) => take(Number(reader.int64())) },
-        3: text(take),
-        4: { wireTypes: [FIXED_64], read: (reader) => take(reader.double()) },
-        5: { wireTypes: [VARINT], read: (reader) => take(Number(reader.uint64())) },
-      }),
-    ),
-  });
+  const end = endOf(reader);
+  while (reader.pos < end) {
+    const tag = reader.uint32();
+    if (tag === tagOf(1, BYTES)) key = reader.string();
+    else if (tag === tagOf(2, BYTES)) value = readValue(reader);
+    else skip(reader, tag);
+  }
+  requireEnd(reader, end);
   if (into.size >= LONGEST_LIST) throw tooMany("parameters");
   into.set(key, value);
 }
 
-/** How a field is read. One of another wire type counts as one that is not known. */
-interface Field {
-  readonly wireTypes: readonly number[];
-  readonly read: (reader: Reader, wireType: number) => void;
+function readValue(reader: Reader): Parameter {
+  let value: Parameter = "";
+  const end = endOf(reader);
+  while (reader.pos < end) {
+    const tag = reader.uint32();
+    if (tag === tagOf(1, VARINT)) value = reader.bool();
+    else if (tag === tagOf(2, VARINT)) value = Number(reader.int64());
+    else if (tag === tagOf(3, BYTES)) value = reader.string();
+    else if (tag === tagOf(4, FIXED_64)) value = reader.double();
+    else if (tag === tagOf(5, VARINT)) value = Number(reader.uint64());
+    else skip(reader, tag);
+  }
+  requireEnd(reader, end);
+  return value;
 }
 
-const text = (take: (value: string) => void): Field => ({
-  wireTypes: [LENGTH_DELIMITED],
-  read: (reader) => take(reader.string()),
-});
+/** What stands before a field: its number, and its wire type. One of another wire type counts as a field that is not known. */
+function tagOf(field: number, wireType: number): number {
+  return (field << 3) | wireType;
+}
 
-const part = (take: (value: Uint8Array) => void): Field => ({
-  wireTypes: [LENGTH_DELIMITED],
-  read: (reader) => take(reader.bytes()),
-});
+/** Where the message ends that begins here. */
+function endOf(reader: Reader): number {
+  const length = reader.uint32();
+  if (length > reader.len - reader.pos) throw new RangeError("a part ends beyond its message");
+  return reader.pos + length;
+}
 
-/** Goes through a message's fields; those that are not known are passed over. */
-function fields(bytes: Uint8Array, known: Readonly<Record<number, Field>>): void {
-  const reader = readerOf(bytes);
-  while (reader.pos < reader.len) {
-    const tag = reader.uint32();
-    const [number, wireType] = [tag >>> 3, tag & 7];
-    if (number === 0) throw new RangeError("a field without a number");
-    const field = known[number];
-    if (field?.wireTypes.includes(wireType)) field.read(reader, wireType);
-    else reader.skipType(wireType, 0, number);
-  }
+function requireEnd(reader: Reader, end: number): void {
+  if (reader.pos !== end) throw new RangeError("a field ends beyond its message");
+}
+
+/** What a newer protocol adds is passed over. */
+function skip(reader: Reader, tag: number): void {
+  if (tag >>> 3 === 0) throw new RangeError("a field without a number");
+  reader.skipType(tag & 7, 0, tag >>> 3);
 }
 
 function add<T>(list: T[], entry: T, name: string): void {
