@@ -68,12 +68,12 @@ export const ONE: Line = [
 ];
 
 /** Draws with the mouse. */
-export async function draw(page: Page, line: Line, { lift = true } = {}): Promise<void> {
+export async function draw(page: Page, line: Line, { lift = true, steps = 8 } = {}): Promise<void> {
   const box = (await page.locator("#pad").boundingBox())!;
   const at = ([x, y]: readonly [number, number]): [number, number] => [box.x + x * box.width, box.y + y * box.height];
   await page.mouse.move(...at(line[0]!));
   await page.mouse.down();
-  for (const point of line.slice(1)) await page.mouse.move(...at(point), { steps: 8 });
+  for (const point of line.slice(1)) await page.mouse.move(...at(point), { steps });
   if (lift) await page.mouse.up();
 }
 

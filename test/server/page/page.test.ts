@@ -4,6 +4,7 @@ import { dirname, join } from "node:path";
 import type { Browser, Page } from "playwright-core";
 import sharp from "sharp";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
+import { DIGIT_STROKES } from "../../../lib/data/digit-strokes.js";
 import { type Dataset, exportSafetensors } from "../../../lib/index.js";
 import type { Server } from "../../../lib/server.js";
 import { trainedModel } from "../../interop/trained-model.js";
@@ -80,6 +81,28 @@ describeWithChromium("the page", () => {
     expect(await page.locator("li[data-best] .name").textContent()).toBe("7");
     await expect.poll(() => page.locator("#spoken").textContent()).toMatch(/^7, (> )?9\d\.\d %$/);
     expect(await page.locator("#took").textContent()).toMatch(/^answered in [\d.]+ ms$/);
+  });
+
+  it("reads what people write, of any size and anywhere on the pad", async () => {
+    const page = await open();
+    for (const [digit, [variant]] of DIGIT_STROKES.entries()) {
+      const scale = 0.022 + 0.012 * (digit % 4);
+      const [left, top] = [0.05 + 0.08 * (digit % 5), 0.04 + 0.05 * (digit % 4)];
+      for (const stroke of variant!.strokes) {
+        const points = Array.from(
+          { length: stroke.length / 2 },
+          (_, i) => [stroke[2 * i]!, stroke[2 * i + 1]!] as const,
+        );
+        await draw(
+          page,
+          points.map(([x, y]) => [left + x * scale, top + y * scale]),
+          { steps: 2 },
+        );
+      }
+      await reads(page, String(digit));
+      await page.locator("#clear").click();
+      await reads(page, "?");
+    }
   });
 
   it("moves the bars while it is drawn, and the last answer is the one that stays", async () => {

@@ -235,13 +235,18 @@ describe("a module that does not declare its outputs", () => {
 describe("bad input", () => {
   const image = { name: "input0", datatype: "FP32", shape: [1, 1, 28, 28] };
   const zeros = Buffer.alloc(3136);
-  const rows: [string, object, number][] = [
+  const rows: [string, object, number, RegExp?][] = [
     ["a model that there is not", imageRequest(1, { model_name: "nobody" }), CODE.notFound],
     ["a model called __proto__", imageRequest(1, { model_name: "__proto__" }), CODE.notFound],
     ["a path for a model", imageRequest(1, { model_name: "../../etc/passwd" }), CODE.notFound],
     ["no model", imageRequest(1, { model_name: "" }), CODE.notFound],
     ["a version that there is not", imageRequest(1, { model_version: "9" }), CODE.notFound],
     ["half a surrogate in a name", imageRequest(1, { model_name: "\ud800" }), CODE.notFound],
+    [
+      "an endless name that may not be cut anywhere",
+      imageRequest(1, { model_name: `x${"😀".repeat(1000)}` }),
+      CODE.notFound,
+    ],
     ["an endless name", imageRequest(1, { model_name: "x".repeat(100_000) }), CODE.notFound],
     ["no inputs", { model_name: "sums" }, CODE.invalidArgument],
     ["an input of another name", imageRequest(1, { inputs: [{ ...image, name: "x" }] }), CODE.invalidArgument],
@@ -258,6 +263,7 @@ describe("bad input", () => {
       "sixty-five dimensions",
       imageRequest(1, { inputs: [{ ...image, shape: Array(65).fill(1) }] }),
       CODE.invalidArgument,
+      /at most 64 dimensions/,
     ],
     ["the wrong datatype", imageRequest(1, { inputs: [{ ...image, datatype: "INT32" }] }), CODE.invalidArgument],
     ["no datatype", imageRequest(1, { inputs: [{ ...image, datatype: "" }] }), CODE.invalidArgument],
@@ -278,7 +284,12 @@ describe("bad input", () => {
     ["typed contents of another type", echoed("FP32", [1], { contents: { int_contents: [1] } }), CODE.invalidArgument],
     ["too few elements", echoed("FP32", [2], { contents: { fp32_contents: [1] } }), CODE.invalidArgument],
     ["too many elements", echoed("FP32", [2], { contents: { fp32_contents: [1, 2, 3] } }), CODE.invalidArgument],
-    ["a billion elements declared", echoed("FP64", [1e9], { contents: { fp64_contents: [1] } }), CODE.invalidArgument],
+    [
+      "a billion elements declared",
+      echoed("FP64", [1e9], { contents: { fp64_contents: [1] } }),
+      CODE.invalidArgument,
+      /1000000000 elements.*fewer/,
+    ],
     ["an INT8 of 128", echoed("INT8", [1], { contents: { int_contents: [128] } }), CODE.invalidArgument],
     ["a UINT8 of 256", echoed("UINT8", [1], { contents: { uint_contents: [256] } }), CODE.invalidArgument],
     ["a raw BOOL of 2", { ...echoed("BOOL", [1], {}), raw_input_contents: [Buffer.from([2])] }, CODE.invalidArgument],
@@ -294,11 +305,12 @@ describe("bad input", () => {
       imageRequest(1, { outputs: [{ name: "output0", parameters: { classification: { int64_param: 3 } } }] }),
       CODE.unimplemented,
     ],
-    ["too many inputs", imageRequest(1, { inputs: Array(5000).fill({}) }), CODE.invalidArgument],
+    ["too many inputs", imageRequest(1, { inputs: Array(5000).fill({}) }), CODE.invalidArgument, /at most 4096/],
     [
       "too many raw contents",
       imageRequest(1, { raw_input_contents: Array(5000).fill(Buffer.alloc(0)) }),
       CODE.invalidArgument,
+      /at most 4096/,
     ],
     [
       "a message over the limit",
@@ -307,13 +319,14 @@ describe("bad input", () => {
     ],
   ];
 
-  it.each(rows)("%s", async (_, request, code) => {
+  it.each(rows)("%s", async (_, request, code, words = /./) => {
     const { client, metrics, faults } = await served();
     const error = await client.call("ModelInfer", request).then(
       () => undefined,
       (reason) => reason,
     );
     expect(error).toMatchObject({ code, details: expect.stringMatching(/.{10}/) });
+    expect(error.details).toMatch(words);
     expect(error.details.length).toBeLessThan(1100);
     if (code !== CODE.resourceExhausted) expect(metrics.outcomes).toHaveLength(1);
     expect(faults).toEqual([]);
