@@ -92,6 +92,8 @@ function inflate(compressed: Uint8Array, length: number): Uint8Array | undefined
     // With `info` the result is not the bytes alone, which the types do not know.
     const { buffer, engine } = inflateSync(compressed, {
       maxOutputLength: length,
+      // Room for all at once, and a little more, by which zlib sees that it has come to the end; 16 kB otherwise.
+      chunkSize: length + 64,
       info: true,
     }) as unknown as { buffer: Uint8Array; engine: { bytesWritten: number } };
     return buffer.length === length && engine.bytesWritten === compressed.length ? buffer : undefined;
@@ -102,51 +104,80 @@ function inflate(compressed: Uint8Array, length: number): Uint8Array | undefined
 
 /**
  * Takes back the filter of each row (PNG specification, section 9), with a row of zeroes above the first and a pixel of
- * zeroes left of each; undefined for a filter that there is not.
+ * zeroes left of each; undefined for a filter that there is not. One loop a filter, and no views: a view of a row costs
+ * as much as its pixels.
  */
 function unfilter(rows: Uint8Array, stride: number, height: number, channels: number): Uint8Array | undefined {
-  const pixels = new Uint8Array(stride * height);
-  let above: Uint8Array = new Uint8Array(stride);
-  for (let y = 0; y < height; y++) {
-    const start = y * (stride + 1) + 1;
-    const coded = rows.subarray(start, start + stride);
-    const row = pixels.subarray(y * stride, (y + 1) * stride);
-    const filter = rows[start - 1];
-    if (filter === 0) row.set(coded);
-    else if (filter === 1) fromLeft(coded, row, channels);
-    else if (filter === 2) fromAbove(coded, row, above);
-    else if (filter === 3) fromMean(coded, row, above, channels);
-    else if (filter === 4) fromPaeth(coded, row, above, channels);
+  // The row of zeroes, then the pixels.
+  const pixels = new Uint8Array(stride * (height + 1));
+  for (let y = 0, from = 0, to = stride; y < height; y++, from += stride, to += stride) {
+    const filter = rows[from++];
+    if (filter === 0) copy(rows, from, pixels, to, stride);
+    else if (filter === 1) fromLeft(rows, from, pixels, to, stride, channels);
+    else if (filter === 2) fromAbove(rows, from, pixels, to, stride);
+    else if (filter === 3) fromMean(rows, from, pixels, to, stride, channels);
+    else if (filter === 4) fromPaeth(rows, from, pixels, to, stride, channels);
     else return undefined;
-    above = row;
   }
-  return pixels;
+  return pixels.subarray(stride);
 }
 
-function fromLeft(coded: Uint8Array, row: Uint8Array, channels: number): void {
-  for (let x = 0; x < channels; x++) row[x] = coded[x]!;
-  for (let x = channels; x < row.length; x++) row[x] = coded[x]! + row[x - channels]!;
+// Each takes a row's coded bytes, from `from` on, to pixels, from `to` on.
+
+function copy(rows: Uint8Array, from: number, pixels: Uint8Array, to: number, stride: number): void {
+  for (let x = 0; x < stride; x++) pixels[to + x] = rows[from + x]!;
 }
 
-function fromAbove(coded: Uint8Array, row: Uint8Array, above: Uint8Array): void {
-  for (let x = 0; x < row.length; x++) row[x] = coded[x]! + above[x]!;
+function fromLeft(
+  rows: Uint8Array,
+  from: number,
+  pixels: Uint8Array,
+  to: number,
+  stride: number,
+  channels: number,
+): void {
+  copy(rows, from, pixels, to, channels);
+  for (let x = channels; x < stride; x++) pixels[to + x] = rows[from + x]! + pixels[to + x - channels]!;
 }
 
-function fromMean(coded: Uint8Array, row: Uint8Array, above: Uint8Array, channels: number): void {
-  for (let x = 0; x < channels; x++) row[x] = coded[x]! + (above[x]! >> 1);
-  for (let x = channels; x < row.length; x++) row[x] = coded[x]! + ((row[x - channels]! + above[x]!) >> 1);
+function fromAbove(rows: Uint8Array, from: number, pixels: Uint8Array, to: number, stride: number): void {
+  const above = to - stride;
+  for (let x = 0; x < stride; x++) pixels[to + x] = rows[from + x]! + pixels[above + x]!;
+}
+
+function fromMean(
+  rows: Uint8Array,
+  from: number,
+  pixels: Uint8Array,
+  to: number,
+  stride: number,
+  channels: number,
+): void {
+  const above = to - stride;
+  for (let x = 0; x < channels; x++) pixels[to + x] = rows[from + x]! + (pixels[above + x]! >> 1);
+  for (let x = channels; x < stride; x++) {
+    pixels[to + x] = rows[from + x]! + ((pixels[to + x - channels]! + pixels[above + x]!) >> 1);
+  }
 }
 
 /** The neighbour that is nearest to left + above - corner; of equals the left one, then the one above. */
-function fromPaeth(coded: Uint8Array, row: Uint8Array, above: Uint8Array, channels: number): void {
-  for (let x = 0; x < channels; x++) row[x] = coded[x]! + above[x]!;
-  for (let x = channels; x < row.length; x++) {
-    const left = row[x - channels]!;
-    const up = above[x]!;
-    const corner = above[x - channels]!;
+function fromPaeth(
+  rows: Uint8Array,
+  from: number,
+  pixels: Uint8Array,
+  to: number,
+  stride: number,
+  channels: number,
+): void {
+  const above = to - stride;
+  for (let x = 0; x < channels; x++) pixels[to + x] = rows[from + x]! + pixels[above + x]!;
+  for (let x = channels; x < stride; x++) {
+    const left = pixels[to + x - channels]!;
+    const up = pixels[above + x]!;
+    const corner = pixels[above + x - channels]!;
     const toLeft = Math.abs(up - corner);
     const toUp = Math.abs(left - corner);
     const toCorner = Math.abs(left + up - 2 * corner);
-    row[x] = coded[x]! + (toLeft <= toUp && toLeft <= toCorner ? left : toUp <= toCorner ? up : corner);
+    pixels[to + x] = rows[from + x]! + (toLeft <= toUp && toLeft <= toCorner ? left : toUp <= toCorner ? up : corner);
   }
 }
