@@ -64,15 +64,24 @@ export class LeNet5Model implements LoadedModel {
     }
     const images = this.#imagesOf(readTensor(tensor, INPUT));
     const logs = images.rows === 0 ? new Float32Array(0) : await this.#batcher.submit(images, options);
+    return this.#outputsOf(logs, images.rows, options?.outputs);
+  }
+
+  /** What is asked for: exponentials and 64-bit integers take as long as the network. */
+  #outputsOf(logs: Float32Array, count: number, asked: readonly string[] | undefined): Map<string, Tensor> {
     const classes = this.#model.numClasses;
-    const count = images.rows;
-    const labels = new BigInt64Array(count);
-    for (let i = 0; i < count; i++) labels[i] = BigInt(best(logs, i * classes, classes));
-    return new Map<string, Tensor>([
-      ["output0", { data: logs, shape: [count, classes], dtype: "float32" }],
-      ["probabilities", { data: logs.map(Math.exp), shape: [count, classes], dtype: "float32" }],
-      ["label", { data: labels, shape: [count], dtype: "int64" }],
-    ]);
+    const isAsked = (name: string): boolean => asked === undefined || asked.includes(name);
+    const outputs = new Map<string, Tensor>();
+    if (isAsked("output0")) outputs.set("output0", { data: logs, shape: [count, classes], dtype: "float32" });
+    if (isAsked("probabilities")) {
+      outputs.set("probabilities", { data: logs.map(Math.exp), shape: [count, classes], dtype: "float32" });
+    }
+    if (isAsked("label")) {
+      const labels = new BigInt64Array(count);
+      for (let i = 0; i < count; i++) labels[i] = BigInt(best(logs, i * classes, classes));
+      outputs.set("label", { data: labels, shape: [count], dtype: "int64" });
+    }
+    return outputs;
   }
 
   async respond({ body }: RawRequest, options?: InferOptions): Promise<unknown> {

@@ -34,6 +34,8 @@ export interface InferOptions {
   readonly signal?: AbortSignal;
   /** Milliseconds until the request is given up. @defaultValue the model's own */
   readonly timeoutMilliseconds?: number;
+  /** Names of the outputs that are asked for; others need not be made. @defaultValue all */
+  readonly outputs?: readonly string[] | undefined;
 }
 
 /** A body as TorchServe's clients send it: an image or pixels or JSON, with nothing said about it. */
@@ -51,7 +53,7 @@ export interface ServedModel {
   /**
    * Answers one request, in a batch with others of the same shape.
    * @param inputs - by the names in the description; copied before the call returns
-   * @returns every output of the description, in its order
+   * @returns every output of the description, in its order; of those that were not asked for some may be left out
    * @throws LENET5_INVALID_SHAPE, LENET5_INVALID_DTYPE, LENET5_SCRIPT_ARGUMENTS and the model's other errors;
    * LENET5_QUEUE_FULL, LENET5_REQUEST_TIMED_OUT, LENET5_ABORTED, LENET5_MODEL_UNAVAILABLE
    */

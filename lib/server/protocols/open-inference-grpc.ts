@@ -235,6 +235,7 @@ async function infer(
     const timeout = request.parameters.get("timeout");
     const outputs = await served.infer(tensors, {
       signal: signalOf(call),
+      outputs: wanted,
       // Triton's parameter counts microseconds.
       ...(typeof timeout === "number" && timeout > 0 ? { timeoutMilliseconds: timeout / 1000 } : {}),
     });

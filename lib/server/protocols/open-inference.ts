@@ -212,7 +212,10 @@ async function infer({ repository }: ProtocolContext, request: FastifyRequest, r
   const { json, raw } = request.body as InferenceBody;
   const wanted = wantedOutputs(json, description);
   const inputs = readInputs(json.inputs, raw);
-  const results = await model.infer(inputs, { signal: clientSignal(reply) });
+  const results = await model.infer(inputs, {
+    signal: clientSignal(reply),
+    outputs: wanted?.map(({ name }) => name),
+  });
   return answer(json, wanted ?? allOf(json, results), results, description, reply);
 }
 
