@@ -126,7 +126,8 @@ export const torchServe: Protocol = (context) => async (app) => {
   await below("/ping", (scope) => addEndpoint(scope, "/", { GET: { schema: NOTHING, handler: pingOf(context) } }));
   await below("/predictions", (scope) =>
     inferenceScope(scope, context, "torchserve", (inference) => {
-      inference.register(multipart(), { limits: multipartLimits(context) });
+      // Every part is bytes: as a field its bytes would become text, and its JSON a value.
+      inference.register(multipart(), { limits: multipartLimits(context), isPartAFile: () => true });
       const method = { schema: { params }, handler: predictOf(context) };
       for (const url of ["/:model", "/:model/:version"]) addEndpoint(inference, url, { POST: method, PUT: method });
     }),
@@ -163,10 +164,9 @@ function mediaType(header: string | undefined): string {
 
 const multipartLimits = ({ bodyLimit }: ProtocolContext) => ({
   fileSize: bodyLimit,
-  fieldSize: bodyLimit,
   fieldNameSize: 100,
-  files: 1,
-  fields: 1,
+  files: 2,
+  fields: 0,
   parts: 2,
   headerPairs: 100,
 });
@@ -175,12 +175,8 @@ const multipartLimits = ({ bodyLimit }: ProtocolContext) => ({
 async function dataOf(request: FastifyRequest): Promise<RawRequest> {
   const parts = new Map<string, RawRequest>();
   try {
-    for await (const part of request.parts()) {
-      const contentType = mediaType(part.mimetype);
-      if (part.type === "file") parts.set(part.fieldname, { body: await part.toBuffer(), contentType });
-      else if (part.valueTruncated) throw new LeNet5Error("REQUEST_TOO_LARGE", "A field of the form is too large");
-      else parts.set(part.fieldname, { body: Buffer.from(String(part.value)), contentType });
-    }
+    for await (const part of request.files())
+      parts.set(part.fieldname, { body: await part.toBuffer(), contentType: mediaType(part.mimetype) });
   } catch (error) {
     if (isLeNet5Error(error) || typeof (error as { statusCode?: unknown }).statusCode === "number") throw error;
     throw expectedButGot("REQUEST_INVALID", "a whole multipart form", "the body", (error as Error).message);

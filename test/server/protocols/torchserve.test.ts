@@ -73,6 +73,20 @@ describe("predictions", () => {
     });
   });
 
+  it.each([
+    ["JSON", "application/json", "[1, 2]"],
+    ["a JSON object", "application/json; charset=utf-8", '{"pixels":[1]}'],
+    ["pixels", "text/plain", "\xff\x80\0\xfe"],
+  ])("take a multipart field of %s that is no file as its bytes", async (_, type, bytes) => {
+    const head = `--x\r\nContent-Disposition: form-data; name="data"\r\nContent-Type: ${type}\r\n\r\n`;
+    const body = Buffer.from(`${head}${bytes}\r\n--x--\r\n`, "latin1");
+    const sum = Buffer.from(bytes, "latin1").reduce((total, byte) => total + byte, 0);
+    const answer = await call("POST", "/predictions/lenet5", body, {
+      "content-type": "multipart/form-data; boundary=x",
+    });
+    expect(answer).toMatchObject({ status: 200, json: { bytes: bytes.length, sum } });
+  });
+
   it("take a multipart field that is no file", async () => {
     const form = new FormData();
     form.set("data", "[1]");
