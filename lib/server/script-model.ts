@@ -17,6 +17,9 @@ import { jsonOf } from "./raw-body.js";
 import type { InferOptions, RawRequest, TensorSpec } from "./served-model.js";
 import { nestedValues, shapeOfNested, tensorFromJson } from "./tensor-json.js";
 
+/** Product of the sizes of a tensor without elements, but for those that are 0. */
+const LARGEST_EMPTY = 2 ** 24;
+
 /** What a model's config.json says of a module. */
 export interface ScriptModelOptions extends LoadedModelOptions {
   readonly inputs?: readonly TensorSpec[];
@@ -141,6 +144,7 @@ export class ScriptModel implements LoadedModel {
       }
       const { data, shape, dtype } = readTensor(each, spec.name);
       checkAgainst(spec, shape, dtype);
+      if (data.length === 0) checkEmpty(spec.name, shape);
       if (taken++ === 0) rows = shape[0] ?? 0;
       else if (rows !== (shape[0] ?? 0)) rows = 0;
       kind += `${dtype} ${shape.slice(1).join()};`;
@@ -150,8 +154,8 @@ export class ScriptModel implements LoadedModel {
       const names = this.inputs.map(({ name }) => name).join(", ");
       throw expected("SCRIPT_ARGUMENTS", `tensors of the names ${names}`, "the inputs", [...given.keys()].slice(0, 8));
     }
-    // What has no common first dimension shares no pass.
-    if (rows === 0) return { kind: `alone ${kind}`, rows: Number.MAX_SAFE_INTEGER, tensors };
+    // What has no common first dimension shares no pass: it fills one.
+    if (rows === 0) return { kind: `alone ${kind}`, rows: this.#options.limits.maxBatchSize, tensors };
     return { kind, rows, tensors };
   }
 
@@ -249,6 +253,17 @@ function checkAgainst(spec: TensorSpec, shape: readonly number[], dtype: string)
   const fits = spec.shape.length === shape.length && spec.shape.every((size, i) => size === -1 || size === shape[i]);
   if (!fits)
     throw expectedButGot("INVALID_SHAPE", `[${spec.shape.join(", ")}]`, `${spec.name}.shape`, `[${shape.join(", ")}]`);
+}
+
+/**
+ * A tensor without elements costs its sender nothing, whatever its other sizes are; a module may make memory of them: the
+ * sum over the last dimension of [1000000000, 0] is a thousand million zeros.
+ */
+function checkEmpty(name: string, shape: readonly number[]): void {
+  const others = shape.reduce((product, size) => (size === 0 ? product : product * size), 1);
+  if (others <= LARGEST_EMPTY) return;
+  const want = `sizes beside the 0 of at most ${LARGEST_EMPTY} together`;
+  throw expectedButGot("INVALID_SHAPE", want, `${name}.shape`, `[${shape.join(", ")}]`);
 }
 
 function copyOf(data: TensorData): TensorData {

@@ -5,7 +5,7 @@ import { connect, type Socket } from "node:net";
 import { setTimeout as wait } from "node:timers/promises";
 import { afterEach, describe, expect, test } from "vitest";
 import { createServer } from "../../lib/server.js";
-import { cleanUp, emptyRepository, placeLeNet5, serve } from "./models.js";
+import { cleanUp, emptyRepository, placeLeNet5, placeModule, serve } from "./models.js";
 
 afterEach(cleanUp);
 
@@ -211,6 +211,36 @@ describe("limits", () => {
     while (queued() === 0) await wait(5);
     request.destroy();
     while (queued() > 0) await wait(5);
+  });
+});
+
+describe("tensors without elements and without rows", () => {
+  async function identity() {
+    const folder = await emptyRepository();
+    await placeModule(folder, "values");
+    const { url } = await serve(folder);
+    const infer = (shape: number[], data: number[]) => {
+      const inputs = [{ name: "x", shape, datatype: "FP32", data }];
+      return fetch(`${url}/v2/models/values/infer`, { method: "POST", body: JSON.stringify({ inputs }) });
+    };
+    return { url, infer };
+  }
+
+  test("none whose other sizes a module could make memory of", async () => {
+    const { infer } = await identity();
+    expect((await infer([0, 3, 224, 224], [])).status).toBe(200);
+    const answer = await infer([2 ** 30, 0], []);
+    expect([answer.status, await answer.json()]).toEqual([
+      400,
+      { error: "Expected sizes beside the 0 of at most 16777216 together for x.shape but received [1073741824, 0]" },
+    ]);
+  });
+
+  test("a scalar counts as a whole batch, not as all rows that there could be", async () => {
+    const { url, infer } = await identity();
+    for (let i = 0; i < 3; i++) expect((await infer([], [i])).status).toBe(200);
+    const text = await (await fetch(`${url}/metrics`)).text();
+    expect(text).toContain('lenet5_batch_size_sum{model="values",version="1"} 3');
   });
 });
 
