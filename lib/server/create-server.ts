@@ -25,9 +25,11 @@ export interface ServerAddress {
 /** A server of models. Made by {@link createServer}. */
 export interface Server {
   /**
-   * Opens the ports, then loads the models; resolves when every model is ready or given up on.
+   * Opens the ports, then loads the models; resolves when every model is ready or given up on. A second call waits for the
+   * first.
    * @returns the addresses, the main one first
-   * @throws LENET5_LISTEN_FAILED, LENET5_DATA_NOT_FOUND, LENET5_DEPENDENCY_MISSING
+   * @throws LENET5_LISTEN_FAILED, LENET5_DATA_NOT_FOUND, LENET5_DEPENDENCY_MISSING; LENET5_DISPOSED where it was closed
+   * before or meanwhile: a server is opened once
    */
   listen(): Promise<readonly ServerAddress[]>;
   /**
@@ -61,6 +63,7 @@ class ModelServer implements Server {
   #grpc: GrpcServer | undefined;
   #addresses: ServerAddress[] = [];
   #log: { info(message: string): void; warn(message: string): void } = { info: () => {}, warn: () => {} };
+  #listening: Promise<readonly ServerAddress[]> | undefined;
   #closing: Promise<void> | undefined;
 
   constructor(settings: ServerSettings) {
@@ -95,8 +98,14 @@ class ModelServer implements Server {
     return this.#addresses;
   }
 
-  async listen(): Promise<readonly ServerAddress[]> {
+  listen(): Promise<readonly ServerAddress[]> {
+    this.#listening ??= this.#listen();
+    return this.#listening;
+  }
+
+  async #listen(): Promise<readonly ServerAddress[]> {
     try {
+      this.#requireOpen();
       const main = await mainApplication(this.#context, this.#settings);
       this.#log = main.log;
       await this.#open("main", main, this.#settings.port);
@@ -105,6 +114,7 @@ class ModelServer implements Server {
         else await this.#open(name, await protocolApplication(name, this.#context, this.#settings), port);
       }
       await this.#repository.open();
+      this.#requireOpen();
     } catch (error) {
       await this.close();
       throw error;
@@ -112,23 +122,37 @@ class ModelServer implements Server {
     return this.#addresses;
   }
 
+  /** @throws LENET5_DISPOSED */
+  #requireOpen(): void {
+    if (this.#closing === undefined) return;
+    throw new LeNet5Error("DISPOSED", "Expected a server that is open for listen() but received one that was closed");
+  }
+
   async #open(name: ServerAddress["name"], application: FastifyInstance, port: number): Promise<void> {
+    this.#requireOpen();
     this.#applications.push(application);
     const { host } = this.#settings;
     await application.listen({ host, port }).catch((cause) => {
+      this.#requireOpen();
       throw listenFailed(host, port, cause);
     });
+    // Whoever closed the server meanwhile may not have closed this one.
+    if (this.#closing !== undefined) await application.close();
+    this.#requireOpen();
     const address = application.server.address() as AddressInfo;
     const shown = address.family === "IPv6" ? `[${address.address}]` : address.address;
     this.#addresses.push({ name, host: address.address, port: address.port, url: `http://${shown}:${address.port}` });
   }
 
   async #openGrpc(port: number): Promise<void> {
+    this.#requireOpen();
     const { host, requestTimeoutMilliseconds } = this.#settings;
     const { authorize } = this.#authentication;
     const onFault = (error: unknown): void => this.#log.warn(`A call of gRPC failed: ${error}`);
     const context = { ...this.#context, authorize, onFault };
     this.#grpc = await startOpenInferenceGrpc(context, { host, port, requestTimeoutMilliseconds });
+    if (this.#closing !== undefined) await this.#grpc.close(0);
+    this.#requireOpen();
     const shown = isIP(host) === 6 ? `[${host}]` : host;
     this.#addresses.push({ name: "grpc", host, port: this.#grpc.port, url: `grpc://${shown}:${this.#grpc.port}` });
   }

@@ -264,6 +264,34 @@ describe("the end", () => {
     expect(await under).toBe("cut off");
   });
 
+  test("a second listen gives the addresses of the first, and a closed server is not opened again", async () => {
+    const { server, url } = await withDigits();
+    expect((await server.listen()).map((address) => address.url)).toEqual([url]);
+    expect((await predict(url)).status).toBe(200);
+    await server.close();
+    const closed = createServer({ modelRepository: await emptyRepository(), port: 0, logLevel: "silent" });
+    await closed.close();
+    await expect(closed.listen()).rejects.toMatchObject({ code: "LENET5_DISPOSED" });
+    expect(closed.addresses).toEqual([]);
+  });
+
+  test.each([0, 1, 5, 20, 50])("a server that is closed %i ms after listen leaves no port open", async (after) => {
+    const folder = await emptyRepository();
+    await placeLeNet5(folder);
+    const ports = { grpc: 0, torchserve: 0, "tensorflow-serving": 0 };
+    const server = createServer({ modelRepository: folder, port: 0, ports, logLevel: "silent" });
+    const listening = server.listen().catch((error) => error.code);
+    if (after > 0) await wait(after);
+    await server.close();
+    expect(await listening).toSatisfy((end: unknown) => end === "LENET5_DISPOSED" || Array.isArray(end));
+    for (const { host, port } of server.addresses) {
+      const socket = connect(port, host);
+      await expect(once(socket, "connect")).rejects.toThrow("ECONNREFUSED");
+    }
+    expect(server.repository.statuses().filter(({ state }) => state === "ready")).toEqual([]);
+    expect(server.repository.ready).toBe(false);
+  });
+
   test("a port that is in use is named", async () => {
     const { server, folder } = await withDigits();
     const { port } = server.addresses[0]!;
