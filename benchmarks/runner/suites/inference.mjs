@@ -4,6 +4,7 @@ import { summarize } from "../statistics.mjs";
 
 /** Awaited calls of one image at the same time, measured beside the synchronous ones of this batch size. */
 const CROWD = 100_000;
+const crowdOf = ({ quick }) => (quick ? CROWD / 10 : CROWD);
 const CROWD_BATCH = 256;
 
 /** How many of the labels are not the reference's. */
@@ -81,8 +82,8 @@ export async function inference(run) {
           if (together) measurement.concurrent.push({ value: (together.calls * batch) / together.seconds });
         }
         if (system.crowd && batch === CROWD_BATCH) {
-          const crowd = await attempt(system, `${CROWD} calls at a time`, () =>
-            child.turn({ cmd: "crowd", count: settings.quick ? CROWD / 10 : CROWD }),
+          const crowd = await attempt(system, `${crowdOf(settings)} calls at a time`, () =>
+            child.turn({ cmd: "crowd", count: crowdOf(settings) }),
           );
           if (crowd) measurement.crowd.push({ imagesPerSecond: crowd.imagesPerSecond });
         }
@@ -100,7 +101,7 @@ export async function inference(run) {
       batch,
       ...summarize(rounds, ["imagesPerSecond", "p50Ms", "p99Ms"]),
       ...(concurrent.length > 0 ? { concurrentImagesPerSecond: summarize(concurrent, ["value"]).value } : {}),
-      ...(crowd.length > 0 ? { crowd: { calls: CROWD, ...summarize(crowd, ["imagesPerSecond"]) } } : {}),
+      ...(crowd.length > 0 ? { crowd: { calls: crowdOf(settings), ...summarize(crowd, ["imagesPerSecond"]) } } : {}),
       correct: wrong === 0,
       wrongLabels: wrong,
       settings: how,
