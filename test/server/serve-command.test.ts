@@ -1,41 +1,14 @@
 // `lenet5 serve`, as a shell runs it.
-import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdir, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { afterEach, expect, onTestFinished, test } from "vitest";
-import { lastJson, lenet5, MAIN } from "../cli/lenet5.js";
+import { lastJson, lenet5 } from "../cli/lenet5.js";
 import { cleanUp, emptyRepository, placeLeNet5 } from "./models.js";
+import { serveProcess } from "./serve-process.js";
 
 afterEach(cleanUp);
-
-/** Starts `lenet5 serve` and waits until it is ready. */
-async function start(...words: string[]) {
-  const child: ChildProcess = spawn(process.execPath, [MAIN, "serve", ...words], {
-    env: { ...process.env, NO_COLOR: "1" },
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  onTestFinished(() => {
-    child.kill("SIGKILL");
-  });
-  const ended = once(child, "close") as Promise<[number | null, NodeJS.Signals | null]>;
-  let output = "";
-  let errors = "";
-  child.stderr!.setEncoding("utf8").on("data", (text: string) => {
-    errors += text;
-  });
-  child.stdout!.setEncoding("utf8");
-  await new Promise<void>((resolve, reject) => {
-    child.stdout!.on("data", (text: string) => {
-      output += text;
-      if (/^Ready at .*\n/m.test(output)) resolve();
-    });
-    child.on("close", () => reject(new Error(`It ended: ${output}${errors}`)));
-  });
-  const url = /^Ready at (http:\S+?)(?:,|$)/m.exec(output)![1]!;
-  return { child, url, ended, output: () => output, errors: () => errors };
-}
 
 const predict = (url: string, headers = {}) =>
   fetch(`${url}/predictions/digits`, { method: "POST", body: new Uint8Array(784), headers });
@@ -45,7 +18,7 @@ test("tells what it loaded and where it listens, serves, and ends with 0 at SIGT
   await placeLeNet5(folder);
   await mkdir(join(folder, "broken", "1"), { recursive: true });
   await writeFile(join(folder, "broken", "1", "model.safetensors"), "nothing");
-  const { child, url, ended, output, errors } = await start(
+  const { child, url, ended, output, errors } = await serveProcess(
     "--model-repository",
     folder,
     "--port",
@@ -71,13 +44,13 @@ test("answers what is under way at SIGTERM before it ends, and a second signal e
   const folder = await emptyRepository();
   await placeLeNet5(folder);
   const slow = ["--model-repository", folder, "--port", "0", "--max-queue-delay"];
-  const patient = await start(...slow, "300000");
+  const patient = await serveProcess(...slow, "300000");
   const answer = predict(patient.url);
   await new Promise((resolve) => setTimeout(resolve, 100));
   patient.child.kill("SIGTERM");
   expect((await answer).status).toBe(200);
   expect(await patient.ended).toEqual([0, null]);
-  const hurried = await start(...slow, "30000000");
+  const hurried = await serveProcess(...slow, "30000000");
   const lost = predict(hurried.url).catch(() => "lost");
   await new Promise((resolve) => setTimeout(resolve, 100));
   hurried.child.kill("SIGTERM");
@@ -93,7 +66,7 @@ test("takes tokens from files, never shows them, and logs requests with their id
   const token = join(folder, "token");
   await writeFile(token, "a-secret-token\n");
   const words = ["--model-repository", folder, "--port", "0", "--log-level", "debug"];
-  const { child, url, ended, output, errors } = await start(...words, "--inference-token-file", token);
+  const { child, url, ended, output, errors } = await serveProcess(...words, "--inference-token-file", token);
   expect((await predict(url)).status).toBe(401);
   expect((await predict(url, { authorization: "Bearer a-secret-token", "x-request-id": "number-42" })).status).toBe(
     200,
