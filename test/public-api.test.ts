@@ -4,13 +4,15 @@ import ts from "typescript";
 import { beforeAll, describe, expect, test } from "vitest";
 import { packageRoot } from "#package-root";
 
-const ENTRY = join(packageRoot, "dist", "esm", "lenet5-libtorch.d.ts");
+const [ENTRY, SERVER] = ["lenet5-libtorch.d.ts", "server.d.ts"].map((name) =>
+  join(packageRoot, "dist", "esm", name),
+) as [string, string];
 
 let checker: ts.TypeChecker;
 let exported: { name: string; symbol: ts.Symbol }[];
 
 beforeAll(() => {
-  const program = ts.createProgram([ENTRY], {
+  const program = ts.createProgram([ENTRY, SERVER], {
     module: ts.ModuleKind.NodeNext,
     moduleResolution: ts.ModuleResolutionKind.NodeNext,
     target: ts.ScriptTarget.ES2022,
@@ -18,17 +20,19 @@ beforeAll(() => {
     types: ["node"],
   });
   checker = program.getTypeChecker();
-  const source = program.getSourceFile(ENTRY);
-  const module = source && checker.getSymbolAtLocation(source);
-  if (module === undefined) throw new Error(`${ENTRY} is not there: run npm run setup`);
-  exported = checker.getExportsOfModule(module).flatMap((symbol) => {
-    const target = resolved(symbol);
-    // `export * as idx`: what is public are the names inside.
-    const isNamespace = (target.flags & ts.SymbolFlags.ValueModule) !== 0;
-    if (!isNamespace) return [{ name: symbol.name, symbol: target }];
-    return checker
-      .getExportsOfModule(target)
-      .map((inner) => ({ name: `${symbol.name}.${inner.name}`, symbol: resolved(inner) }));
+  exported = [ENTRY, SERVER].flatMap((entry) => {
+    const source = program.getSourceFile(entry);
+    const module = source && checker.getSymbolAtLocation(source);
+    if (module === undefined) throw new Error(`${entry} is not there: run npm run setup`);
+    return checker.getExportsOfModule(module).flatMap((symbol) => {
+      const target = resolved(symbol);
+      // `export * as idx`: what is public are the names inside.
+      const isNamespace = (target.flags & ts.SymbolFlags.ValueModule) !== 0;
+      if (!isNamespace) return [{ name: symbol.name, symbol: target }];
+      return checker
+        .getExportsOfModule(target)
+        .map((inner) => ({ name: `${symbol.name}.${inner.name}`, symbol: resolved(inner) }));
+    });
   });
 });
 
@@ -71,7 +75,14 @@ describe("the public API", () => {
     ]) {
       expect(names).toContain(name);
     }
-    for (const name of ["exportOnnx", "exportSafetensors", "exportModelArchive", "setNumThreads", "LeNet5Error"]) {
+    for (const name of [
+      "exportOnnx",
+      "exportSafetensors",
+      "exportModelArchive",
+      "setNumThreads",
+      "LeNet5Error",
+      "createServer",
+    ]) {
       expect(names).toContain(name);
     }
   });

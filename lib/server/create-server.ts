@@ -16,7 +16,9 @@ import { FolderRepository } from "./repository.js";
 export interface ServerAddress {
   /** `main`, or the protocol that has this port for itself. */
   readonly name: "main" | PortName;
+  /** The address that it is bound to. */
   readonly host: string;
+  /** The port, also where any free one was asked for. */
   readonly port: number;
   /** For example `http://127.0.0.1:8080`. */
   readonly url: string;

@@ -1,6 +1,6 @@
 // What a model's folder says of it: config.json, beside the versions.
 import { expected, expectedButGot } from "../errors.js";
-import type { DType, ImageTensorOptions } from "../index.js";
+import type { DType } from "../index.js";
 import { isObject } from "../is.js";
 import { finiteNumber, oneOf, readOptions, wholeNumber } from "../options.js";
 import { ARRAY_OF } from "../tensor.js";
@@ -19,8 +19,20 @@ export interface ModelConfig extends Partial<QueueLimits> {
   readonly outputs?: readonly TensorSpec[];
   /** One shape an input: what the module is warmed up with. */
   readonly warmUp?: readonly (readonly number[])[];
-  /** How an image becomes the one input of a TorchScript module: the options of `imageTensor`. */
-  readonly image?: Omit<ImageTensorOptions, "signal">;
+  /** How an image becomes the one input of a TorchScript module. @defaultValue images are refused */
+  readonly image?: ImageConfig;
+}
+
+/** The options of `imageTensor`, with its defaults. */
+export interface ImageConfig {
+  /** Length of the shorter side after scaling, in pixels. */
+  readonly resize?: number;
+  /** Side of the square that is cut out of the middle, in pixels. */
+  readonly crop?: number;
+  /** What is subtracted from red, green and blue, which run from 0 to 1. */
+  readonly mean?: readonly number[];
+  /** What the difference is divided by. */
+  readonly std?: readonly number[];
 }
 
 const NAMES = [
@@ -113,7 +125,7 @@ function checkSpecs(value: unknown, where: string): void {
 
 /** `imageTensor` checks the rest, at each image. */
 function checkImage(value: unknown, where: string): void {
-  const image = readOptions(value as ImageTensorOptions, ["resize", "crop", "mean", "std"], where);
+  const image = readOptions(value as ImageConfig, ["resize", "crop", "mean", "std"], where);
   const { resize = 256, crop = 224 } = image;
   wholeNumber(resize, `resize in ${where}`, 1, 4096);
   wholeNumber(crop, `crop in ${where}`, 1, resize);

@@ -3,9 +3,11 @@ import type { ServedModel } from "./served-model.js";
 
 /** The state of one version of a model. */
 export interface VersionStatus {
+  /** The model's. */
   readonly name: string;
   /** A whole number, as text. */
   readonly version: string;
+  /** Whether it answers, and if not, whether it is on its way; a ready one stays so while it is loaded anew. */
   readonly state: "loading" | "ready" | "unloading" | "unavailable";
   /** Why it is unavailable; empty otherwise. */
   readonly reason: string;
@@ -27,8 +29,11 @@ export interface VersionStatus {
 
 /** Limits of a model's batches; those left out are the server's. */
 export interface BatchLimits {
+  /** Largest batch, in rows. */
   readonly maxBatchSize?: number;
+  /** Longest wait for company, in microseconds. */
   readonly maxQueueDelayMicroseconds?: number;
+  /** Requests that may wait. */
   readonly maxQueueSize?: number;
 }
 

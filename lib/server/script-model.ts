@@ -1,7 +1,6 @@
 // Anyone's TorchScript module behind the server's interface: tensors by the names of forward's arguments, tensors out.
 import { expected, expectedButGot, LeNet5Error } from "../errors.js";
 import {
-  type ImageTensorOptions,
   imageFormatOf,
   imageTensor,
   type ModuleInspection,
@@ -13,6 +12,7 @@ import { isMap, isObject } from "../is.js";
 import { ARRAY_OF, readTensor, type Tensor, type TensorData } from "../tensor.js";
 import { Batcher, type BatchInput } from "./batcher.js";
 import type { LoadedModel, LoadedModelOptions } from "./loaded-model.js";
+import type { ImageConfig } from "./model-config.js";
 import { jsonOf } from "./raw-body.js";
 import type { InferOptions, RawRequest, TensorSpec } from "./served-model.js";
 import { nestedValues, shapeOfNested, tensorFromJson } from "./tensor-json.js";
@@ -25,7 +25,7 @@ export interface ScriptModelOptions extends LoadedModelOptions {
   readonly inputs?: readonly TensorSpec[];
   readonly outputs?: readonly TensorSpec[];
   /** How an image becomes the one input. */
-  readonly image?: Omit<ImageTensorOptions, "signal">;
+  readonly image?: ImageConfig;
   /** Shapes of typical inputs. */
   readonly warmUp?: readonly (readonly number[])[];
 }
@@ -94,7 +94,7 @@ export class ScriptModel implements LoadedModel {
     return plain.length === 1 ? plain[0]![1] : Object.fromEntries(plain);
   }
 
-  async #fromImage(body: Uint8Array, image: Omit<ImageTensorOptions, "signal">): Promise<Arguments> {
+  async #fromImage(body: Uint8Array, image: ImageConfig): Promise<Arguments> {
     const tensor = await imageTensor([body], image);
     const { name } = this.inputs[0]!;
     return this.#arguments(new Map([[name, tensor]]));

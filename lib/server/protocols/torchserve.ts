@@ -3,10 +3,9 @@
 //
 // TorchServe's workers are processes; here one engine answers for all, whose threads the kernels use as they need. What its
 // API says of workers is therefore mapped on whether a model is loaded: no worker is an unloaded model, one or more a loaded one.
-import type fastifyMultipart from "@fastify/multipart";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { expected, expectedButGot, isLeNet5Error, LeNet5Error } from "../../errors.js";
-import { lazily } from "../../lazily.js";
+import { multipart } from "../dependencies.js";
 import type { BatchLimits, ModelRepository, VersionStatus } from "../model-repository.js";
 import type { Protocol, ProtocolContext } from "../protocol.js";
 import {
@@ -19,8 +18,6 @@ import {
   speak,
 } from "../protocol-scope.js";
 import type { RawRequest } from "../served-model.js";
-
-const multipart = lazily<typeof fastifyMultipart>("@fastify/multipart");
 
 interface ModelParams {
   model?: string;
