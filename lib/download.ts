@@ -9,6 +9,7 @@ import { createHash } from "node:crypto";
 import { type FileHandle, mkdir, open, rename, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { throwIfAborted } from "./abort.js";
+import { withoutCredentials } from "./credentials.js";
 import { isLeNet5Error, LeNet5Error } from "./errors.js";
 import { writeFailure } from "./files.js";
 import { CallbackFailure, reasonOf, type TransferLimits, TransferWatch } from "./transfer-watch.js";
@@ -56,7 +57,7 @@ export async function downloadFile(request: DownloadRequest): Promise<string> {
   for (const url of request.urls) {
     const failure = await fromMirror(url, request);
     if (failure === undefined) return url;
-    failures.push(`${url}: ${failure}`);
+    failures.push(withoutCredentials(`${url}: ${failure}`));
   }
   const reasons = failures.length === 0 ? "no mirror was given" : failures.join("; ");
   throw new LeNet5Error(

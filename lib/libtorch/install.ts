@@ -23,6 +23,7 @@ import {
 import { basename, dirname, join, resolve } from "node:path";
 import { throwIfAborted } from "../abort.js";
 import { cacheRoot } from "../cache.js";
+import { hideCredentials, withoutCredentials } from "../credentials.js";
 import { downloadFile } from "../download.js";
 import { expected, isLeNet5Error, LeNet5Error } from "../errors.js";
 import { withLock } from "../lock.js";
@@ -102,10 +103,10 @@ export async function installLibtorch(options: InstallOptions = {}): Promise<Ins
     // What the caller's own function throws is the caller's, whatever was made of it on the way here.
     if (thrown) throw thrown.error;
     throwIfAborted(signal);
-    if (!isLeNet5Error(cause)) throw installFailed(withoutCredentials((cause as Error).message), cause);
+    hideCredentials(cause);
+    if (!isLeNet5Error(cause)) throw installFailed((cause as Error).message, cause);
     if (cause.code !== "LENET5_LIBTORCH_INSTALL_FAILED" || apt) throw cause;
-    const message = `${withoutCredentials(cause.message)}. ${await otherWays()}`;
-    throw new LeNet5Error("LIBTORCH_INSTALL_FAILED", message, { cause });
+    throw new LeNet5Error("LIBTORCH_INSTALL_FAILED", `${cause.message}. ${await otherWays()}`, { cause });
   }
 }
 
@@ -356,11 +357,6 @@ async function otherWays(): Promise<string> {
   ];
   if (await isDebian()) ways.unshift("`npx lenet5 install --apt` (apt-get install libtorch-dev)");
   return `Other ways: ${ways.join(", ")}`;
-}
-
-/** A text whose addresses tell no user's name and password: indexes of companies have them, logs are read by many. */
-function withoutCredentials(text: string): string {
-  return text.replace(/(https?:\/\/)[^/?#\s]*@/g, "$1…@");
 }
 
 function isAddress(text: string): boolean {

@@ -420,6 +420,9 @@ describe("where files are looked for", () => {
     }
     const none = fetchFrom([], { mirrors: [] });
     await expect(none).rejects.toMatchObject({ code: "LENET5_DATA_DOWNLOAD_FAILED" });
+    const withPassword = fetchFrom([], { mirrors: ["http://somebody:secret@127.0.0.1:9/"] });
+    await expect(withPassword).rejects.toThrow("http://…@127.0.0.1:9/");
+    await expect(withPassword).rejects.not.toThrow("secret");
   });
 });
 

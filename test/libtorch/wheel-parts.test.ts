@@ -6,10 +6,11 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { inspect } from "node:util";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { openPromise } from "yauzl";
 import { installFolder, PINNED_LIBTORCH_VERSION } from "../../lib/libtorch/find.js";
-import { installLibtorch } from "../../lib/libtorch/install.js";
+import { type InstallOptions, installLibtorch } from "../../lib/libtorch/install.js";
 import { platformTags } from "../../lib/libtorch/package-index.js";
 import { PINNED_WHEELS } from "../../lib/libtorch/pinned-wheels.js";
 import { writeFakeArchive, writeFakeWheel } from "./fake-libtorch.js";
@@ -142,14 +143,21 @@ describe("of an address", () => {
     expect(cached()).toEqual([]);
   });
 
-  test("nobody reads the password of an address in what is told", async () => {
-    const secret = `${from().replace("//", "//somebody:secret@")}`;
-    const error: Error = await installLibtorch({ from: secret, log }).then(
-      () => new Error("installed"),
-      (reason) => reason,
-    );
-    expect(error.message).toContain("http://…@127.0.0.1:");
-    expect([error.message, ...lines].join("\n")).not.toContain("secret");
+  test("nobody reads the password of an address in what is told, nor in an error with all that led to it", async () => {
+    const told = async (options: InstallOptions): Promise<Error> => {
+      const error: Error = await installLibtorch({ ...options, log }).then(
+        () => new Error("installed"),
+        (reason) => reason,
+      );
+      expect(error.cause).toBeInstanceOf(Error);
+      const whole = inspect(error, { depth: Number.POSITIVE_INFINITY, showHidden: true });
+      expect([whole, ...lines].join("\n")).not.toContain("secret");
+      return error;
+    };
+    const secret = from().replace("//", "//somebody:secret@");
+    expect((await told({ from: secret })).message).toContain("http://…@127.0.0.1:");
+    vi.stubEnv("LENET5_TORCH_INDEX", new URL("/simple", secret).href);
+    expect((await told({})).message).toContain("http://…@127.0.0.1:");
   });
 
   const whole: Manner = (_request, response, { bytes }) => response.writeHead(200).end(bytes);
