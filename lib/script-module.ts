@@ -190,10 +190,10 @@ export class ScriptModule {
     const { keywords, ...results } = readRunOptions(rest);
     // Before anything is copied for a call that cannot run.
     this.#queue.check(signal);
-    if (!this.#queue.idle || !mayHoldUpLoop()) {
-      return this.#start(method, this.#prepare(method, args, keywords), results, signal);
-    }
-    const { positional, names, values } = this.#encode(method, args, keywords);
+    const call = this.#encode(method, args, keywords);
+    // Reading the arguments may run the caller's code, which may make calls of its own.
+    if (!this.#queue.idle || !mayHoldUpLoop()) return this.#start(method, prepared(call), results, signal);
+    const { positional, names, values } = call;
     const { keep, bigIntegers } = results;
     const made = this.#queue.runSync(() =>
       holdingUpLoop(() =>
@@ -357,16 +357,11 @@ export class ScriptModule {
 
   /** Checks the arguments and copies them into native memory. */
   #prepare(method: string, args: readonly unknown[], keywords: Readonly<Record<string, unknown>>): NativeCallArguments {
-    const { positional, names, values } = this.#encode(method, args, keywords);
-    return nativeCallSync(() => libtorch("ScriptModule").prepareCall(positional, names, values));
+    return prepared(this.#encode(method, args, keywords));
   }
 
   /** Checks the arguments. */
-  #encode(
-    method: string,
-    args: readonly unknown[],
-    keywords: Readonly<Record<string, unknown>>,
-  ): { positional: EncodedValue[]; names: string[]; values: EncodedValue[] } {
+  #encode(method: string, args: readonly unknown[], keywords: Readonly<Record<string, unknown>>): EncodedCall {
     const known = this.#inspection.methods.find((each) => each.name === method);
     const encoder = new ArgumentEncoder(method);
     const positional = Array.from(args, (each, i) => encoder.encode(each, known?.arguments[i]?.name ?? String(i)));
@@ -379,4 +374,15 @@ export class ScriptModule {
     }
     return { positional, names, values };
   }
+}
+
+interface EncodedCall {
+  positional: EncodedValue[];
+  names: string[];
+  values: EncodedValue[];
+}
+
+/** Copies checked arguments into native memory. */
+function prepared({ positional, names, values }: EncodedCall): NativeCallArguments {
+  return nativeCallSync(() => libtorch("ScriptModule").prepareCall(positional, names, values));
 }

@@ -111,6 +111,20 @@ describe("short calls", () => {
     await expect(mlp.forward(x)).rejects.toMatchObject({ code: "LENET5_DISPOSED" });
   });
 
+  test("wait for calls that are made while their arguments are read", async () => {
+    const mlp = await load("mlp");
+    const inner: Promise<unknown>[] = [];
+    const outer = mlp.forward({
+      ...x,
+      get data() {
+        inner.push(mlp.forward(tensor("float32", [1, 4], [1, 2, 3, 4])));
+        return x.data;
+      },
+    });
+    expect(await outer).toEqual(mlp.forwardSync(x));
+    expect(await Promise.all(inner)).not.toHaveLength(0);
+  });
+
   test("are taken back by a signal that has fired already", async () => {
     const mlp = await load("mlp");
     expect(await callsUntilShort(() => mlp.forward(x))).toBeDefined();
