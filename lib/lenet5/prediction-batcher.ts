@@ -10,7 +10,7 @@
 import { LeNet5Error } from "../errors.js";
 import { isFloat32Array } from "../is.js";
 import type { NativeCancellation, NativeLeNet5 } from "../native/types.js";
-import { fromNative } from "../native.js";
+import { fromNative, nativeCall } from "../native.js";
 import type { Pixels } from "./pixels.js";
 
 /** Makes a result of the rows of a prediction, count × numClasses, and of the most probable class of each image. */
@@ -235,8 +235,8 @@ export class PredictionBatcher {
     if (batch.starts.length === 1) return finish(output, labels);
     if (refused?.includes(part)) {
       // Bad pixels once more, for the error that names them.
-      const again = this.#native.predict([batch.part(part)], batch.size, batch.log);
-      return again.then(({ output, labels }) => finish(output, labels), converted);
+      const again = nativeCall(() => this.#native.predict([batch.part(part)], batch.size, batch.log));
+      return again.then(({ output, labels }) => finish(output, labels));
     }
     const start = batch.starts[part]!;
     const end = batch.endOf(part);

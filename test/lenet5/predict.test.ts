@@ -1,6 +1,6 @@
 import sharp from "sharp";
 import { describe, expect, it } from "vitest";
-import { LeNet5 } from "../../lib/index.js";
+import { LeNet5, LeNet5Error } from "../../lib/index.js";
 import { largestDifference, stripedImages } from "./striped-images.js";
 
 const { images } = stripedImages(50);
@@ -84,6 +84,18 @@ describe.each(["libtorch", "fused"] as const)("predict with the %s engine", (eng
         largestDifference(answer.probabilities, probabilities.slice((i % 50) * 10, (i % 50) * 10 + 10)),
       ).toBeLessThan(1e-5);
     }
+  });
+
+  it("rejects bad pixels with an error of the package also where the model was disposed of meanwhile", async () => {
+    const model = new LeNet5({ engine });
+    const good = new Float32Array(784);
+    const calls = [model.predict(good), model.predict(new Float32Array(784).fill(Number.NaN)), model.predict(good)];
+    await Promise.resolve();
+    await Promise.resolve();
+    model.dispose();
+    const [first, bad, last] = await Promise.allSettled(calls);
+    expect([first!.status, last!.status]).toEqual(["fulfilled", "fulfilled"]);
+    expect((bad as PromiseRejectedResult).reason).toBeInstanceOf(LeNet5Error);
   });
 
   it("is not disturbed when the caller changes the pixels during the call", async () => {
