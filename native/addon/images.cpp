@@ -34,16 +34,17 @@ Images images_view_of(const Napi::Value& pixels, int size, const char* where) {
 
 namespace {
 
-// Whole numbers that sum up to `images`.
+// Whole numbers that sum up to `images`; copied before they are looked at, for the array may be shared with a thread.
 std::vector<int64_t> parts_of(const Napi::Value& counts, int64_t images) {
   const View<int32_t> view = view_of<int32_t>(counts, "counts");
+  std::vector<int64_t> parts(view.data, view.data + view.length);
   int64_t sum = 0;
   bool whole = true;
-  for (size_t i = 0; i < view.length; i++) {
-    whole = whole && view.data[i] >= 0;
-    sum += view.data[i];
+  for (const int64_t part : parts) {
+    whole = whole && part >= 0;
+    sum += part;
   }
-  if (whole && sum == images) return std::vector<int64_t>(view.data, view.data + view.length);
+  if (whole && sum == images) return parts;
   throw Error("COUNT_MISMATCH", "Expected counts of " + std::to_string(images) +
                                     " images for counts but received others, " + std::to_string(sum) + " in all");
 }

@@ -105,7 +105,8 @@ std::optional<Error> input_error(const std::string& text, const Arguments& argum
 
 // A package whose checks refuse an input throws before it takes the handles that libtorch made for it, and nobody
 // deletes them. Each input is a tensor object of its own here, so a second reference to one is such a handle's: its
-// memory is given back, and what is lost is a pointer.
+// memory is given back, and what is lost is a pointer. Not after any other error: an operator that ran may have kept
+// it.
 void take_back(const std::vector<at::Tensor>& inputs) {
   for (const at::Tensor& each : inputs) {
     if (each.use_count() == 2) c10::raw::intrusive_ptr::decref(each.unsafeGetTensorImpl());
@@ -176,10 +177,12 @@ Value CompiledModule::run(Arguments arguments, bool keep) {
     outputs = loader_->run(inputs);
     last_nanoseconds_ = std::chrono::nanoseconds(Clock::now() - begin).count();
   } catch (const std::exception& error) {
-    take_back(inputs);
     // "expected ndim 2 but got 3", "expected size 3==3, stride 2==1 at dim=0" and the like: told of inputs alone.
     const std::string whole = error.what(), text = first_line(error);
-    if (const auto refused = input_error(text, arguments)) throw *refused;
+    if (const auto refused = input_error(text, arguments)) {
+      take_back(inputs);
+      throw *refused;
+    }
     if (whole.find("Error in op: input") != std::string::npos) {
       throw Error("SCRIPT_ARGUMENTS",
                   "Expected tensors as the package was made for, for the inputs but received others: " + text);
