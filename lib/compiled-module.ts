@@ -1,6 +1,6 @@
 // A package that PyTorch compiled ahead of time (AOTInductor, `.pt2`): load, look into, call.
 import { abortError } from "./abort.js";
-import { checkMachine, withFolder, withPackage } from "./compiled-module/package.js";
+import { checkMachine, dropFolder, withFolder, withPackage } from "./compiled-module/package.js";
 import { assemble, type Leaf, leafCount, leavesOf, parseTree, signatureOf, type Tree } from "./compiled-module/tree.js";
 import { expected, expectedButGot, type LeNet5Error } from "./errors.js";
 import { type ModelSource, modelName } from "./formats/model-bytes.js";
@@ -74,6 +74,8 @@ interface Known {
   positional: readonly Tree[];
   keywords: ReadonlyMap<string, Tree>;
   outputs: Tree;
+  /** The folder that it was unpacked into; gone unless its library reads from it. */
+  files: string;
 }
 
 /**
@@ -128,11 +130,12 @@ export class CompiledModule {
       }
       const { CompiledModule: Native } = addon;
       await loadOperators(libraries);
-      const module = await withFolder(async (folder) => {
-        openNeeds(await unpack(folder, model), where);
+      const { module, files } = await withFolder(async (folder) => {
+        const { library, needed } = await unpack(folder, model);
+        openNeeds(library, where);
         const { AOTI_DEVICE_KEY: madeFor = "cpu", AOTI_CPU_ISA: instructions = "" } = metadata;
         const unpacked = { folder, model, device, madeFor, instructions, runners: concurrency, where };
-        return await nativeCall(() => Native.load(unpacked));
+        return { module: await nativeCall(() => Native.load(unpacked)), files: folder, needed };
       });
       try {
         if (signal?.aborted) throw abortError(signal);
@@ -146,10 +149,17 @@ export class CompiledModule {
           constants: found.constants,
           metadata,
         };
-        const known = { inspection, positional, keywords, outputs: parseTree(outputs, `the results of ${where}`) };
+        const known = {
+          inspection,
+          positional,
+          keywords,
+          outputs: parseTree(outputs, `the results of ${where}`),
+          files,
+        };
         return new CompiledModule(module, new BoundedQueue({ capacity, concurrency }), known);
       } catch (error) {
         module.dispose();
+        dropFolder(files);
         throw error;
       }
     });
@@ -254,6 +264,8 @@ export class CompiledModule {
     this.#disposed = true;
     this.#queue.close(disposedError());
     this.#native.dispose();
+    // Calls that run may read from it yet: then it goes with the process.
+    if (this.#queue.running === 0) dropFolder(this.#known.files);
   }
 
   /** {@link dispose}, for `using`. */

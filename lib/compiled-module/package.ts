@@ -3,8 +3,8 @@
 // Problem: libtorch unpacks a package into a folder of its own without a look at names or checksums, compiles what has not
 // been compiled, and opens the library in it; the library is native code for one kind of machine. Resolution: the archive is
 // proven whole here and unpacked here, into a folder that only this user may read; libtorch is given the folder, which goes
-// as soon as the library is open. What the package says of the machine it is for is held against this one before.
-import { createWriteStream } from "node:fs";
+// as soon as the library is open, or with the module where the library reads kernels from it when it first runs them. What the package says of the machine it is for is held against this one before.
+import { createWriteStream, rmSync } from "node:fs";
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -28,6 +28,8 @@ const MODELS = "data/aotinductor/";
 const CHECKS = Buffer.from("AOTI_RUNTIME_CHECK_INPUTS");
 const MAX_INFLATED_BYTES = 256 * 1024 * 1024;
 const LARGEST_METADATA = 1024 * 1024;
+/** Kernels for graphics cards, which a library reads from its folder when it first runs them. */
+const KERNEL = /\.(?:cubin|fatbin|hsaco|spv|zebin)$/;
 /** Larger contents are left in the file, and copied from there. */
 const LEAVE_FROM = 1024 * 1024;
 const CHUNK = 1024 * 1024;
@@ -40,8 +42,8 @@ const PLATFORMS: Record<string, string> = { linux: "linux", darwin: "darwin", wi
 export interface CheckedPackage {
   /** What the package says of each of its models: the device and the machine that it was made for, and what its maker added. */
   models: ReadonlyMap<string, Record<string, string>>;
-  /** Unpacks it into an empty folder; returns the path of a model's library. */
-  unpack(folder: string, model: string): Promise<string>;
+  /** Unpacks it into an empty folder; `needed`: for as long as the library is open. */
+  unpack(folder: string, model: string): Promise<{ library: string; needed: boolean }>;
 }
 
 /**
@@ -66,13 +68,39 @@ export async function withPackage<T>(
   );
 }
 
-/** Calls `use` with a folder that is gone afterwards. */
-export async function withFolder<T>(use: (folder: string) => Promise<T>): Promise<T> {
+/** Folders that are in use until this process ends, or until somebody says that they are not. */
+const kept = new Set<string>();
+
+function keepFolder(folder: string): void {
+  if (kept.size === 0) process.once("exit", dropAll);
+  kept.add(folder);
+}
+
+function dropAll(): void {
+  for (const folder of [...kept]) dropFolder(folder);
+}
+
+/** Removes a folder that {@link withFolder} left. */
+export function dropFolder(folder: string): void {
+  if (!kept.delete(folder)) return;
+  if (kept.size === 0) process.off("exit", dropAll);
+  rmSync(folder, { recursive: true, force: true });
+}
+
+/**
+ * Calls `use` with a folder that is gone afterwards, unless what it gives says that it is needed: then until
+ * {@link dropFolder}, or until the process ends.
+ */
+export async function withFolder<T extends { needed: boolean }>(use: (folder: string) => Promise<T>): Promise<T> {
   const folder = await mkdtemp(join(tmpdir(), "lenet5-package-"));
+  let needed = false;
   try {
-    return await use(folder);
+    const made = await use(folder);
+    needed = made.needed;
+    return made;
   } finally {
-    await rm(folder, { recursive: true, force: true });
+    if (needed) keepFolder(folder);
+    else await rm(folder, { recursive: true, force: true });
   }
 }
 
@@ -123,7 +151,7 @@ async function checkPackage(zip: ZipSource, where: string): Promise<CheckedPacka
         const made = "one whose library does not check its inputs: make it again with PyTorch 2.8 or later";
         throw expectedButGot("SCRIPT_UNSUPPORTED", `${WHAT} that can be run safely`, where, made);
       }
-      return join(folder, libraries[0]!.name);
+      return { library: join(folder, libraries[0]!.name), needed: found.some(({ name }) => KERNEL.test(name)) };
     },
   };
 }

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { packageRoot } from "#package-root";
 import type { ScriptInput, Tensor } from "../../lib/index.js";
 import { bfloat16ToFloat32, CompiledModule, float16ToFloat32, ScriptModule, TensorHandle } from "../../lib/index.js";
-import { lenet5 } from "../cli/lenet5.js";
+import { lenet5, runNode } from "../cli/lenet5.js";
 import { describeWithPython, python } from "../python.js";
 
 type Numbers = { shape: number[]; dtype: string; data: number[] } | { [key: string]: Numbers } | Numbers[] | null;
@@ -249,6 +249,34 @@ describeWithPython(
       await expect(CompiledModule.load(flipped)).rejects.toMatchObject({ code });
       expect((await ours()).filter((name) => !before.includes(name))).toEqual([]);
       expect(existsSync(damaged)).toBe(true);
+    });
+
+    it("keep their files as long as they are open where they have kernels, and no longer", async () => {
+      const before = await ours();
+      const added = async (): Promise<string[]> => (await ours()).filter((name) => !before.includes(name));
+      const file = join(folder, "kernels.pt2");
+      const program = `
+import shutil, sys, zipfile
+shutil.copy(sys.argv[1], sys.argv[2])
+with zipfile.ZipFile(sys.argv[2], "a") as archive:
+    top = archive.namelist()[0].split("/")[0]
+    archive.writestr(top + "/data/aotinductor/model/kernel.cubin", "a kernel")
+print("null")`;
+      await python(program, [path("general"), file]);
+      const module = await CompiledModule.load(file);
+      const [kept] = await added();
+      expect(await readFile(join(tmpdir(), kept!, "data/aotinductor/model/kernel.cubin"), "utf8")).toBe("a kernel");
+      module.dispose();
+      expect(await added()).toEqual([]);
+      const script = `
+        const { CompiledModule } = require(process.argv[1]);
+        const { readdirSync } = require("node:fs");
+        CompiledModule.load(process.argv[2]).then(() => console.log(readdirSync(require("node:os").tmpdir()).join()));`;
+      const main = join(packageRoot, "dist", "cjs", "lenet5-libtorch.js");
+      const { status, stdout } = await runNode(["--eval", script, main, file]);
+      expect(status).toBe(0);
+      expect(stdout).toContain("lenet5-package-");
+      expect(await added()).toEqual([]);
     });
 
     it("say what else it is", async () => {
