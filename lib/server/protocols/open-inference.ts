@@ -19,6 +19,7 @@ import {
   readBodies,
   speak,
 } from "../protocol-scope.js";
+import { RecentHeads } from "../recent-heads.js";
 import type { ModelDescription, TensorSpec } from "../served-model.js";
 import { flatJson, MAX_RANK, tensorFromJson } from "../tensor-json.js";
 
@@ -124,7 +125,7 @@ export const openInference: Protocol = (context) => async (app) => {
         addDescriptions(models, context);
       });
       await inferenceScope(v2, context, "open-inference", (inference) => {
-        readBodies(inference, context, readBody);
+        readBodies(inference, context, bodyReader());
         const handler = (request: FastifyRequest, reply: FastifyReply) => infer(context, request, reply);
         for (const url of MODEL_URLS)
           addEndpoint(inference, `${url}/infer`, { POST: { schema: inferenceSchema, handler } });
@@ -199,9 +200,14 @@ function addRepository(scope: FastifyInstance, { repository }: ProtocolContext):
   addEndpoint(scope, "/repository/models/:name/unload", { POST: { schema: loadSchema, handler: unload } });
 }
 
-function readBody(request: FastifyRequest, body: Buffer): object {
-  const { json, raw } = splitBody(body, request.headers[JSON_LENGTH_HEADER]);
-  return { json: parseJson(json), raw };
+/** Reads the bodies of requests for inference. */
+function bodyReader(): (request: FastifyRequest, body: Buffer) => object {
+  const heads = new RecentHeads();
+  return (request, body) => {
+    const length = request.headers[JSON_LENGTH_HEADER];
+    const { json, raw } = splitBody(body, length);
+    return { json: length === undefined ? parseJson(json) : heads.read(json), raw };
+  };
 }
 
 async function infer({ repository }: ProtocolContext, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
@@ -223,7 +229,7 @@ async function infer({ repository }: ProtocolContext, request: FastifyRequest, r
 function readInputs(inputs: readonly InferenceInput[], raw: RawTensors): Map<string, Tensor> {
   const tensors = new Map<string, Tensor>();
   for (const { name, shape, datatype, data, parameters } of inputs) {
-    const where = `input "${name.slice(0, 80)}"`;
+    const where = `input "${name.length > 80 ? name.slice(0, 80) : name}"`;
     if (tensors.has(name)) throw expectedButGot("REQUEST_INVALID", "each input once", "inputs", `${where} twice`);
     if (parameters?.shared_memory_region !== undefined) throw unsupported("shared memory", where);
     const dtype = dtypeOf(datatype, where);
@@ -259,7 +265,7 @@ function wantedOutputs(
   const binary = parameters?.binary_data_output ?? false;
   const seen = new Set<string>();
   return outputs.map(({ name, parameters: own }) => {
-    const where = `output "${name.slice(0, 80)}"`;
+    const where = `output "${name.length > 80 ? name.slice(0, 80) : name}"`;
     if (known.length > 0 && !known.some((output) => output.name === name))
       throw unknownOutput(
         where,

@@ -193,6 +193,18 @@ describe("binary tensors", () => {
     expect([...numbers]).toEqual(Array.from({ length: 10 }, (_, i) => Math.fround(SUM * i)));
   });
 
+  it("come again and again with the same JSON, and each has its own answer", async () => {
+    const json = { inputs: [{ name: "input0", shape: ["2"], datatype: "INT16", parameters: { binary_data_size: 4 } }] };
+    for (const numbers of [
+      [1, 2],
+      [3, 4],
+      [5, 6],
+    ]) {
+      const { body, headers } = binary(json, new Uint8Array(Int16Array.from(numbers).buffer));
+      expect((await infer(body, "echo", headers)).json()).toMatchObject({ outputs: [{ shape: [2], data: numbers }] });
+    }
+  });
+
   it("may be asked for output by output", async () => {
     const inputs = [0, 1].map((i) => ({ name: `input${i}`, shape: [1], datatype: "INT16", data: [i + 5] }));
     const outputs = [{ name: "output0", parameters: { binary_data: false } }, { name: "output1" }];
