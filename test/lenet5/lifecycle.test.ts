@@ -5,7 +5,10 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { expect, it } from "vitest";
 
-const entry = pathToFileURL(join(import.meta.dirname, "..", "..", "dist", "esm", "lenet5-libtorch.js")).href;
+const compiled = (...path: string[]) => pathToFileURL(join(import.meta.dirname, "..", "..", ...path)).href;
+const entry = compiled("dist", "esm", "lenet5-libtorch.js");
+/** The module that opens the addons, by itself: the package is published joined. */
+const addons = compiled("build", "esm", "native.js");
 const prelude = `
   import { LeNet5 } from ${JSON.stringify(entry)};
   import { Worker, isMainThread, parentPort } from "node:worker_threads";
@@ -113,7 +116,7 @@ it("survives a worker_thread that is terminated mid-training", async () => {
 it("survives a worker_thread that is terminated mid-evaluation, with progress on its way", async () => {
   const worker = `
     import { parentPort } from "node:worker_threads";
-    const { libtorch } = await import(${JSON.stringify(entry.replace("lenet5-libtorch.js", "native.js"))});
+    const { libtorch } = await import(${JSON.stringify(addons)});
     const addon = libtorch("The test");
     const options = { numClasses: 10, mean: 0, std: 1, device: "cpu", engine: "libtorch", instructionSet: "auto", seed: 1 };
     const model = new addon.LeNet5(options);
