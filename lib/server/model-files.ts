@@ -2,10 +2,11 @@
 //
 // Names and versions are of a few characters only, so that none can lead anywhere else; what begins with a dot is nobody's
 // model (version control, the links that Kubernetes makes). A link is followed while it stays inside the folder.
-import { readdir, readFile, realpath, stat } from "node:fs/promises";
+import { readdir, realpath, stat } from "node:fs/promises";
 import { extname, isAbsolute, join, relative, sep } from "node:path";
 import { expected, expectedButGot, isLeNet5Error, LeNet5Error } from "../errors.js";
 import { isObject } from "../is.js";
+import { readBytes, withRegularFile } from "../regular-file.js";
 import { LARGEST_CONFIG, type ModelConfig, readModelConfig } from "./model-config.js";
 
 /** Letters, digits, `_`, `-` and `.`, with a letter or digit first. */
@@ -85,12 +86,14 @@ async function configOf(
   let fingerprint = "";
   try {
     const path = await pathInside(folder, where);
-    const { size } = await stat(path);
     fingerprint = (await fingerprintOf(path)) ?? "";
-    if (size > LARGEST_CONFIG) {
+    const wanted = { what: "a file of JSON", missing: "FILE_READ_FAILED", other: "REQUEST_INVALID" } as const;
+    const bytes = await withRegularFile(path, wanted, (file, size) => {
+      if (size <= LARGEST_CONFIG) return readBytes(file, size);
       throw expectedButGot("REQUEST_TOO_LARGE", `at most ${LARGEST_CONFIG} bytes`, where, `${size}`);
-    }
-    return { config: readModelConfig(await readFile(path, "utf8"), where), fingerprint, problem: undefined };
+    });
+    const text = new TextDecoder().decode(bytes);
+    return { config: readModelConfig(text, where), fingerprint, problem: undefined };
   } catch (cause) {
     const problem = isLeNet5Error(cause)
       ? cause
@@ -134,10 +137,13 @@ export function isModelFile(file: string): boolean {
   return [".pt", ".mar", ".safetensors"].includes(extname(file).toLowerCase());
 }
 
-/** Gives `value` for what has gone, or is no folder; throws other errors. */
+/** What there is nothing to see behind: the other models are served all the same. */
+const NOTHING: readonly unknown[] = ["ENOENT", "ENOTDIR", "ELOOP", "EACCES"];
+
+/** Gives `value` for what has gone, is no folder, leads in a circle or may not be looked into; throws other errors. */
 function ifGone<T>(value: T): (error: unknown) => T {
   return (error) => {
-    if (isObject(error) && (error.code === "ENOENT" || error.code === "ENOTDIR")) return value;
+    if (isObject(error) && NOTHING.includes(error.code)) return value;
     throw error;
   };
 }

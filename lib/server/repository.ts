@@ -131,7 +131,10 @@ export class FolderRepository implements ModelRepository {
     checkName(served.name);
     checkVersion(served.version);
     const key = keyOf(served);
-    if (this.#models.get(served.name)?.versions.has(served.version) || this.#registered.has(key)) {
+    // One that was registered and unloaded makes room, as in TorchServe.
+    const old = this.#models.get(served.name)?.versions.get(served.version);
+    if (old?.isUnloaded && this.#registered.delete(key)) this.#remove(served.name, served.version);
+    else if (old !== undefined || this.#registered.has(key)) {
       throw expected("MODEL_BUSY", "a version that is not there yet", served.name, served.version);
     }
     this.#registered.set(key, served);

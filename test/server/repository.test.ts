@@ -1,4 +1,5 @@
 // The folder of models: what is loaded, under which names, and what takes its place.
+import { execFileSync } from "node:child_process";
 import { appendFile, copyFile, mkdir, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -52,6 +53,19 @@ describe("what is there at the start", () => {
       expect(served.description).toMatchObject({ kind: "lenet5", version: "1", classNames: model.classNames });
       expect(await logsOf(served)).toEqual(model.forwardSync(pixels).data);
     }
+  });
+
+  test("links in circles and a pipe in place of config.json keep no other model from being served", async () => {
+    const folder = await emptyRepository();
+    for (const name of ["digits", "pipe"]) await placeLeNet5(folder, { name });
+    execFileSync("mkfifo", [join(folder, "pipe", "config.json")]);
+    await symlink("circle", join(folder, "circle"));
+    await mkdir(join(folder, "deeper", "1"), { recursive: true });
+    await symlink("model.pt", join(folder, "deeper", "1", "model.pt"));
+    await symlink("2", join(folder, "deeper", "2"));
+    const { server } = await serve(folder);
+    expect(states(server)).toEqual(["digits 1 ready *", "pipe 1 unavailable *"]);
+    expect(server.repository.statusesOf("pipe")[0]!.reason).toContain("something that is not a file");
   });
 
   test("the newest version answers, by number, and any other by its own", async () => {
@@ -286,6 +300,34 @@ describe("loading and unloading by call", () => {
       "again 4 ready",
       "lenet5 1 ready",
     ]);
+  });
+
+  test("a registered file that was unloaded makes room for another one, whatever becomes of that", async () => {
+    const folder = await emptyRepository();
+    const models: LeNet5[] = [];
+    for (const [i, name] of ["one.mar", "other.mar"].entries()) {
+      models.push(await placeLeNet5(folder, { name: ".made", seed: i, file: "model.mar" }));
+      await rename(join(folder, ".made", "1", "model.mar"), join(folder, name));
+    }
+    await writeFile(join(folder, "broken.mar"), "no model");
+    const { repository } = (await serve(folder, { pollMilliseconds: 10 })).server;
+    const register = (file: string) => repository.register(file, { name: "digits", version: "1" });
+    await register("one.mar");
+    await repository.unload("digits");
+    expect(await register("other.mar")).toEqual({ name: "digits", version: "1" });
+    await wait(100);
+    expect(await logsOf(repository.model("digits"))).toEqual(models[1]!.forwardSync(pixels).data);
+    expect(await codeOf(() => register("one.mar"))).toBe("LENET5_MODEL_BUSY");
+    await repository.unload("digits");
+    const both = await Promise.all([register("one.mar"), codeOf(() => register("other.mar"))]);
+    expect(both).toEqual([{ name: "digits", version: "1" }, "LENET5_MODEL_BUSY"]);
+    await repository.unload("digits");
+    expect(await codeOf(() => register("broken.mar"))).toBe("LENET5_MODEL_CORRUPT");
+    // A version of the folder is loaded again, never registered over.
+    await placeLeNet5(folder, { name: "own" });
+    await until(() => repository.statuses().some(({ name, state }) => name === "own" && state === "ready"));
+    await repository.unload("own");
+    expect(await codeOf(() => repository.register("one.mar", { name: "own", version: "1" }))).toBe("LENET5_MODEL_BUSY");
   });
 
   test("nothing outside the folder is registered, nor what is no model", async () => {
