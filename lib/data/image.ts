@@ -267,7 +267,10 @@ function mendPolarity({ data, width, height }: Grey): Uint8Array {
   const border = borderOf(data, width, height);
   let light = 0;
   for (const value of border) if (value > 127) light++;
-  return light >= border.length * LIGHT_BORDER ? data.map((value) => 255 - value) : data;
+  // The caller's own, and not a part of something larger: whoever reads its `buffer` finds the pixels at its start.
+  const digit = new Uint8Array(data);
+  if (light >= border.length * LIGHT_BORDER) for (let i = 0; i < digit.length; i++) digit[i] = 255 - digit[i]!;
+  return digit;
 }
 
 /** Crops to the ink, scales it into the box and centres it. */

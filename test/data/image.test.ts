@@ -71,6 +71,15 @@ describe("an image of 28×28", () => {
     for (let i = 0; i < 784; i++) if (i % 28 > 1 && i % 28 < 26 && i >= 28 * 9) bag[i] = 230;
     expect(Buffer.compare(await decodeDigit(await image(bag).png().toBuffer()), bag)).toBe(0);
   });
+
+  test.each(["png", "webp", "jpeg"] as const)("becomes a plain array of its own: %s", async (format) => {
+    for (const background of ["#000000", "#ffffff"]) {
+      const image = sharp({ create: { width: 28, height: 28, channels: 3, background } }).toColourspace("b-w");
+      const digit = await decodeDigit(await image.toFormat(format).toBuffer());
+      expect(Object.getPrototypeOf(digit)).toBe(Uint8Array.prototype);
+      expect([digit.length, digit.byteOffset, digit.buffer.byteLength]).toEqual([784, 0, 784]);
+    }
+  });
 });
 
 describe("an image of another size", () => {
