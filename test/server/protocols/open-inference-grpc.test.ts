@@ -340,6 +340,7 @@ describe("bad input", () => {
     ["a length beyond the end", Buffer.from([0x0a, 0xff, 0xff, 0xff, 0xff, 0x07])],
     ["an endless varint", Buffer.alloc(64, 0xff)],
     ["groups in groups", Buffer.alloc(100_000, 0x83)],
+    ["a name that goes on beyond its input", Buffer.from([0x2a, 3, 0x0a, 5, ...Buffer.from("input")])],
     ["a shape beyond its end", Buffer.from([0x2a, 3, 0x1a, 0x7f, 1])],
   ])("bytes that are no message: %s", async (_, bytes) => {
     const { client, faults } = await served();
@@ -348,7 +349,9 @@ describe("bad input", () => {
         () => ({ code: 0 }),
         (error) => error,
       );
-      expect([CODE.invalidArgument, CODE.notFound], `${name} ends with ${code}`).toContain(code);
+      // The others pass over fields that they do not know, and then miss the name.
+      const expected = name === "ModelInfer" ? [CODE.invalidArgument] : [CODE.invalidArgument, CODE.notFound];
+      expect(expected, `${name} ends with ${code}`).toContain(code);
     }
     expect(faults).toEqual([]);
   });
