@@ -41,7 +41,9 @@ export function authentication(tokens: Tokens): Authentication {
   };
   const guardOf = (kind: "inference" | "management"): onRequestAsyncHookHandler =>
     hashes[kind] === undefined
-      ? NO_GUARD
+      ? kind === "inference"
+        ? NO_GUARD
+        : NO_OTHER_SITE
       : async (request, reply) => {
           try {
             authorize(request.headers.authorization, kind);
@@ -55,6 +57,16 @@ export function authentication(tokens: Tokens): Authentication {
 
 /** Fastify tells by the number of parameters that this one promises nothing: no request waits a turn for it. */
 const NO_GUARD = ((_request, _reply, done) => done()) as onRequestHookHandler as unknown as onRequestAsyncHookHandler;
+
+/**
+ * On a loopback address management asks for no token; a page of another site, open in the browser of whoever runs the server,
+ * could still post to it. Browsers say where a request comes from, and no page can make them say otherwise.
+ */
+const NO_OTHER_SITE = (async ({ headers }) => {
+  const from = headers["sec-fetch-site"];
+  if (from === undefined || from === "same-origin" || from === "none") return;
+  throw new LeNet5Error("UNAUTHORIZED", "Expected a request of no other site for management but received one");
+}) as onRequestAsyncHookHandler;
 
 function hashOf(token: string): Buffer {
   return createHash("sha256").update(token).digest();

@@ -109,6 +109,26 @@ describe("tokens", () => {
 });
 
 describe("management", () => {
+  test("without a token is not for pages of other sites", async () => {
+    const { url } = await withDigits();
+    const post = (path: string, site?: string) => {
+      const { host, port } = { host: "127.0.0.1", port: new URL(url).port };
+      const headers = site === undefined ? {} : { "sec-fetch-site": site };
+      return new Promise<number>((resolve, reject) => {
+        const request = ask({ host, port, path, method: "POST", headers }, (answer) => {
+          answer.resume();
+          resolve(answer.statusCode!);
+        });
+        request.on("error", reject).end();
+      });
+    };
+    const paths = ["/v2/repository/models/digits/unload", "/models?url=x.mar"];
+    for (const path of paths)
+      for (const site of ["cross-site", "same-site"]) expect([path, await post(path, site)]).toEqual([path, 401]);
+    expect((await predict(url)).status).toBe(200);
+    for (const site of ["same-origin", "none", undefined]) expect(await post(paths[0]!, site)).toBe(200);
+  });
+
   test("is off where it was not asked for and others can reach the server", async () => {
     const open = await withDigits({ host: "0.0.0.0" });
     const port = open.server.addresses[0]!.port;
