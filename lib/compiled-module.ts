@@ -1,5 +1,5 @@
 // A package that PyTorch compiled ahead of time (AOTInductor, `.pt2`): load, look into, call.
-import { abortError } from "./abort.js";
+import { abortError, throwIfAborted } from "./abort.js";
 import { checkMachine, dropFolder, withFolder, withPackage } from "./compiled-module/package.js";
 import { assemble, type Leaf, leafCount, leavesOf, parseTree, signatureOf, type Tree } from "./compiled-module/tree.js";
 import { expected, expectedButGot, type LeNet5Error } from "./errors.js";
@@ -131,7 +131,8 @@ export class CompiledModule {
       const { CompiledModule: Native } = addon;
       await loadOperators(libraries);
       const { module, files } = await withFolder(async (folder) => {
-        const { library, needed } = await unpack(folder, model);
+        const { library, needed } = await unpack(folder, model, signal);
+        throwIfAborted(signal);
         openNeeds(library, where);
         const { AOTI_DEVICE_KEY: madeFor = "cpu", AOTI_CPU_ISA: instructions = "" } = metadata;
         const unpacked = { folder, model, device, madeFor, instructions, runners: concurrency, where };
@@ -196,7 +197,8 @@ export class CompiledModule {
    * @param inputs - the arguments by place
    * @returns the result, lists, tuples and dictionaries as in Python; a number among it is a tensor, as there
    * @throws LENET5_SCRIPT_ARGUMENTS for arguments of another number, shape or dtype than the model was compiled for;
-   * LENET5_INVALID_SHAPE and LENET5_INVALID_DTYPE for tensors that contradict themselves; LENET5_INVALID_ARGUMENT for a handle of a
+   * LENET5_INVALID_SHAPE and LENET5_INVALID_DTYPE for tensors that contradict themselves, LENET5_INVALID_SHAPE for more than
+   * five dimensions; LENET5_INVALID_ARGUMENT for a handle of a
    * tensor on another device; LENET5_SCRIPT_RAISED; LENET5_SCRIPT_UNSUPPORTED for a result that JavaScript has nothing for;
    * LENET5_QUEUE_FULL, LENET5_ABORTED, LENET5_DISPOSED
    */

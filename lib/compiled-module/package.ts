@@ -43,7 +43,7 @@ export interface CheckedPackage {
   /** What the package says of each of its models: the device and the machine that it was made for, and what its maker added. */
   models: ReadonlyMap<string, Record<string, string>>;
   /** Unpacks it into an empty folder; `needed`: for as long as the library is open. */
-  unpack(folder: string, model: string): Promise<{ library: string; needed: boolean }>;
+  unpack(folder: string, model: string, signal?: AbortSignal): Promise<{ library: string; needed: boolean }>;
 }
 
 /**
@@ -133,7 +133,7 @@ async function checkPackage(zip: ZipSource, where: string): Promise<CheckedPacka
   if (models.size === 0) throw corrupt(otherArchive(names));
   return {
     models,
-    async unpack(folder, model) {
+    async unpack(folder, model, signal) {
       const libraries = found.filter(({ name }) => isBelow(name, `${MODELS}${model}/`) && name.endsWith(".so"));
       if (libraries.length !== 1) {
         throw corrupt(`one with ${libraries.length} compiled libraries for the model ${JSON.stringify(model)}`);
@@ -145,7 +145,7 @@ async function checkPackage(zip: ZipSource, where: string): Promise<CheckedPacka
         const target = join(folder, name);
         await mkdir(dirname(target), { recursive: true });
         const watch = name === libraries[0]!.name ? CHECKS : undefined;
-        checked = (await copyEntry(zip, entry, target, corrupt, watch)) || checked;
+        checked = (await copyEntry(zip, entry, target, { corrupt, watch, signal })) || checked;
       }
       if (!checked) {
         const made = "one whose library does not check its inputs: make it again with PyTorch 2.8 or later";
@@ -190,14 +190,22 @@ async function copyEntry(
   zip: ZipSource,
   entry: ZipEntry,
   target: string,
-  corrupt: (received: string) => LeNet5Error,
-  watch: Buffer | undefined,
+  {
+    corrupt,
+    watch,
+    signal,
+  }: {
+    corrupt: (received: string) => LeNet5Error;
+    watch: Buffer | undefined;
+    signal: AbortSignal | undefined;
+  },
 ): Promise<boolean> {
   let sum = 0;
   let seen = false;
   let tail = Buffer.alloc(0);
   async function* chunks(): AsyncGenerator<Buffer> {
     for (let at = 0; at < (entry.deflated ? 1 : entry.storedBytes); at += CHUNK) {
+      throwIfAborted(signal);
       const length = Math.min(CHUNK, entry.storedBytes - at);
       const chunk = entry.deflated ? await readZipEntry(zip, entry) : await zip.read(entry.start + at, length);
       if (!entry.deflated && chunk.length !== length) throw corrupt("a file that changed while it was read");

@@ -106,6 +106,25 @@ describe("a package for something else", () => {
       expect((await refusal(path)).message).toContain(received);
       expect(temporary().filter((name) => !before.includes(name))).toEqual([]);
     });
+
+    test("one whose loading is aborted while it is unpacked", async () => {
+      const large = Buffer.alloc(48 * 1024 * 1024);
+      const contents = { "p/data/large": large, [LIBRARY]: "no library", [METADATA]: JSON.stringify(machine) };
+      const path = join(folder, "large.pt2");
+      writeFileSync(path, await zip(contents));
+      const temporary = (): string[] => readdirSync(tmpdir()).filter((name) => name.startsWith("lenet5-package-"));
+      const before = temporary();
+      const added = (): string[] => temporary().filter((name) => !before.includes(name));
+      const controller = new AbortController();
+      let ended = false;
+      const refused = refusal(path, { signal: controller.signal }).finally(() => {
+        ended = true;
+      });
+      while (!ended && added().length === 0) await new Promise((resolve) => setImmediate(resolve));
+      controller.abort();
+      expect((await refused).code).toBe("LENET5_ABORTED");
+      expect(added()).toEqual([]);
+    });
   } else {
     test("a libtorch that knows none", async () => {
       expect(await refusal(await package_())).toEqual({
