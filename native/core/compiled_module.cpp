@@ -1,17 +1,17 @@
 // The problem: what PyTorch compiled reads its inputs' memory as if they were what it was compiled for, whatever they
 // are. The resolution: the library has checks of its own for number, type, shape and strides, which an environment
-// variable turns on, read at its first call; it is set before any package is opened, and whoever unpacks a package
-// refuses one without those checks (lib/compiled-module/package.ts).
+// variable turns on, read at its first call; it is set before a package is opened and before each call until one has
+// been answered, and whoever unpacks a package refuses one without those checks (lib/compiled-module/package.ts).
 #include "compiled_module.h"
 
 #if LENET5_COMPILED_PACKAGES
 
 #include <c10/util/intrusive_ptr.h>
+#include <c10/util/strides.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
-#include <mutex>
 #include <regex>
 #include <sstream>
 
@@ -113,6 +113,32 @@ void take_back(const std::vector<at::Tensor>& inputs) {
   }
 }
 
+constexpr const char* kInputChecks = "AOTI_RUNTIME_CHECK_INPUTS";
+
+// As the package reads it.
+bool input_checks_are_on() {
+  const char* set = std::getenv(kInputChecks);
+  return set != nullptr && *set != '\0' && *set != '0';
+}
+
+// A package's check looks at as many sizes and strides as the package was made for, however many a tensor has. A tensor
+// of up to five has room for them in itself, and what is read beyond is its own; more lie in memory of just their size.
+constexpr int64_t kMostDimensions = 5;
+
+// An object of its own, with no other strides than its sizes have: a package with dynamic sizes may not look at them.
+at::Tensor input_of(const at::Tensor& tensor, const std::string& name) {
+  if (tensor.layout() != at::kStrided) {
+    throw Error("SCRIPT_ARGUMENTS", "Expected a dense tensor for " + name + " but received a sparse one");
+  }
+  if (tensor.dim() > kMostDimensions) {
+    throw Error("INVALID_SHAPE", "Expected at most " + std::to_string(kMostDimensions) + " dimensions for " + name +
+                                     ", as a package can check them safely, but received " +
+                                     std::to_string(tensor.dim()));
+  }
+  const bool plain = tensor.strides() == at::IntArrayRef(c10::contiguous_strides(tensor.sizes()));
+  return plain ? tensor.detach() : tensor.detach().clone(at::MemoryFormat::Contiguous);
+}
+
 TensorInfo info_of(const std::string& name, const at::Tensor& tensor) {
   return {name, tensor.sizes().vec(), dtype_name(tensor.scalar_type()), tensor.device().str(), tensor.requires_grad()};
 }
@@ -120,12 +146,16 @@ TensorInfo info_of(const std::string& name, const at::Tensor& tensor) {
 }  // namespace
 
 void CompiledModule::turn_input_checks_on() {
-  static std::once_flag once;
+  if (input_checks_are_on()) return;
 #ifdef _WIN32
-  std::call_once(once, [] { _putenv_s("AOTI_RUNTIME_CHECK_INPUTS", "1"); });
+  _putenv_s(kInputChecks, "1");
 #else
-  std::call_once(once, [] { setenv("AOTI_RUNTIME_CHECK_INPUTS", "1", 1); });
+  setenv(kInputChecks, "1", 1);
 #endif
+}
+
+void CompiledModule::before_run() const {
+  if (!checks_inputs_) turn_input_checks_on();
 }
 
 std::shared_ptr<CompiledModule> CompiledModule::load(const CompiledRequest& request) {
@@ -165,16 +195,18 @@ Value CompiledModule::run(Arguments arguments, bool keep) {
   std::vector<at::Tensor> inputs, outputs;
   for (auto& [name, value] : arguments.keywords) {
     const auto where = [name = &name] { return *name; };
-    const at::Tensor tensor = to_ivalue(value, c10::TensorType::get(), where, device_).toTensor();
-    if (tensor.layout() != at::kStrided) {
-      throw Error("SCRIPT_ARGUMENTS", "Expected a dense tensor for " + name + " but received a sparse one");
-    }
-    inputs.push_back(tensor.detach());
+    inputs.push_back(input_of(to_ivalue(value, c10::TensorType::get(), where, device_).toTensor(), name));
     value = Value{};
+  }
+  if (!checks_inputs_ && !input_checks_are_on()) {
+    throw Error("SCRIPT_UNSUPPORTED",
+                "Expected AOTI_RUNTIME_CHECK_INPUTS to stay 1 in the environment until the package has run once, for "
+                "the model but received another value");
   }
   try {
     const auto begin = Clock::now();
     outputs = loader_->run(inputs);
+    checks_inputs_ = true;
     last_nanoseconds_ = std::chrono::nanoseconds(Clock::now() - begin).count();
   } catch (const std::exception& error) {
     // "expected ndim 2 but got 3", "expected size 3==3, stride 2==1 at dim=0" and the like: told of inputs alone.

@@ -50,16 +50,19 @@ struct CompiledInspection {
 class CompiledModule {
  public:
   // For the process, over the user's own setting: without the packages' checks a tensor of another shape is read beyond
-  // its end. Before the first load, on a thread where the environment may be changed.
+  // its end. Before each load, on the thread where JavaScript changes the environment.
   static void turn_input_checks_on();
+
+  // The same, before each run, where the package may yet have to read the setting: it does so once, when it first runs.
+  void before_run() const;
 
   // Opens the package's library and runs its code. The folder may go once this returns. Throws SCRIPT_UNSUPPORTED,
   // DEVICE_UNAVAILABLE, INVALID_OPTION.
   static std::shared_ptr<CompiledModule> load(const CompiledRequest& request);
 
   // Takes the tensors in the order of the tree, each under the name that messages call it by; gives a sequence of
-  // tensors and Nones. Throws SCRIPT_ARGUMENTS, INVALID_ARGUMENT for a handle on another device, SCRIPT_RAISED,
-  // SCRIPT_UNSUPPORTED.
+  // tensors and Nones. Throws SCRIPT_ARGUMENTS, INVALID_SHAPE for more than five dimensions,
+  // INVALID_ARGUMENT for a handle on another device, SCRIPT_RAISED, SCRIPT_UNSUPPORTED.
   Value run(Arguments arguments, bool keep);
 
   // As ScriptModule has it.
@@ -77,6 +80,8 @@ class CompiledModule {
   c10::Device device_;
   CompiledInspection inspection_;
   int64_t bytes_ = 0;
+  // Whether the package has read that it is to check its inputs.
+  std::atomic<bool> checks_inputs_{false};
   std::atomic<int64_t> last_nanoseconds_{INT64_MAX};
 };
 

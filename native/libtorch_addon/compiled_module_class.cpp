@@ -122,6 +122,7 @@ Napi::Value CompiledModuleClass::JS_run(const Napi::CallbackInfo& info) {
     CompiledPointer held = module();
     PreparedPointer call = std::move(from_external<PreparedPointer>(info[0], "call"));
     if (!call) throw Error("INVALID_ARGUMENT", "Expected a call that has not run for call but received a used one");
+    held->before_run();
     return AsyncTask::start(new RunCompiledTask(info.Env(), std::move(held), std::move(call), keep, wrap));
   });
 }
@@ -133,7 +134,9 @@ Napi::Value CompiledModuleClass::JS_runSync(const Napi::CallbackInfo& info) {
     const Napi::Function wrap = function_of(info[3], "wrap");
     // Reading the arguments may run JavaScript, which may dispose of this: the module is taken afterwards.
     Arguments arguments = arguments_of(Napi::Array::New(info.Env()), info[0], info[1]);
-    const lenet5::Value result = module()->run(std::move(arguments), keep);
+    const CompiledPointer held = module();
+    held->before_run();
+    const lenet5::Value result = held->run(std::move(arguments), keep);
     return to_js(info.Env(), result, {wrap, false});
   });
 }

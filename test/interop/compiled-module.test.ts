@@ -188,6 +188,48 @@ describeWithPython(
       expect(numbers(await general.run(inputs(), { keywords }))).toMatchObject({ scale: { data: [1, 2, 3] } });
     });
 
+    it.each([["0"], [undefined]])(
+      "check their inputs whatever the environment says after loading: %s",
+      async (setting) => {
+        const name = "AOTI_RUNTIME_CHECK_INPUTS";
+        for (const sync of [false, true]) {
+          using module = await CompiledModule.load(path("general"));
+          if (setting === undefined) delete process.env[name];
+          else process.env[name] = setting;
+          const run = async (): Promise<unknown> => {
+            const args: ScriptInput[] = [ramp(6, 4), null, [ramp(60, 2)]];
+            return sync ? module.runSync(args, { keywords }) : await module.run(args, { keywords });
+          };
+          await expect(run()).rejects.toMatchObject({ code: "LENET5_SCRIPT_ARGUMENTS" });
+        }
+      },
+    );
+
+    it("refuse more dimensions than their checks can be trusted with", async () => {
+      const args: ScriptInput[] = [ramp(6, 4, 1, 1, 1, 1), null, [ramp(6, 2)]];
+      const refusal = { code: "LENET5_INVALID_SHAPE", message: expect.stringMatching(/at most 5 dimensions.* 6$/) };
+      await expect(general.run(args, { keywords })).rejects.toMatchObject(refusal);
+      expect(() => general.runSync(args, { keywords })).toThrow(expect.objectContaining(refusal));
+    });
+
+    it("take a kept tensor with other strides as the one that it shows", async () => {
+      const file = join(folder, "transpose.pt");
+      const program = `
+import sys, torch
+class Transpose(torch.nn.Module):
+    def forward(self, x):
+        return x.t()
+torch.jit.trace(Transpose(), torch.zeros(4, 6)).save(sys.argv[1])
+print("null")`;
+      await python(program, [file]);
+      using transpose = await ScriptModule.load(file);
+      using kept = (await transpose.run("forward", [ramp(4, 6)], { keep: true })) as unknown as TensorHandle;
+      const shown = (await kept.toTensor()) as Tensor;
+      const wanted = await general.run([shown, null, [ramp(6, 2)]], { keywords });
+      expect(await general.run([kept, null, [ramp(6, 2)]], { keywords })).toEqual(wanted);
+      expect(general.runSync([kept, null, [ramp(6, 2)]], { keywords })).toEqual(wanted);
+    });
+
     it("give back the memory of inputs that they refuse", async () => {
       const large = ramp(1_000_000, 4);
       const refused = (): Promise<unknown> => general.run([large, null, [ramp(6, 2)]], { keywords }).catch(() => {});
