@@ -7,6 +7,7 @@ import { fastify } from "./dependencies.js";
 import { operations } from "./operations.js";
 import type { PortName, ProtocolName, ServerSettings } from "./options.js";
 import type { Protocol, ProtocolContext } from "./protocol.js";
+import { VALIDATION } from "./protocol-scope.js";
 import { openInference } from "./protocols/open-inference.js";
 import { page } from "./protocols/page.js";
 import { tensorFlowServing } from "./protocols/tensorflow-serving.js";
@@ -69,9 +70,11 @@ function emptyApplication({ repository }: ProtocolContext, settings: ServerSetti
     http: { maxHeaderSize: MAX_HEADERS, headersTimeout: requestTimeoutMilliseconds, connectionsCheckingInterval: 1000 },
     exposeHeadRoutes: true,
     frameworkErrors: routerErrors(repository),
+    ajv: VALIDATION,
   }) as unknown as FastifyInstance;
   application.server.maxConnections = maxConnections;
-  application.server.maxHeadersCount = 100;
+  // Their bytes are bounded; a bound on their number would leave out the last ones without a word, a token among them.
+  application.server.maxHeadersCount = 0;
   application.setErrorHandler(routerErrors(repository));
   application.setNotFoundHandler(nowhere(repository));
   return application;

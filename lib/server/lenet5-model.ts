@@ -9,7 +9,7 @@ import { readTensor, type Tensor } from "../tensor.js";
 import { Batcher, type BatchInput } from "./batcher.js";
 import type { LoadedModel, LoadedModelOptions } from "./loaded-model.js";
 import { jsonOf } from "./raw-body.js";
-import type { InferOptions, RawRequest, TensorSpec } from "./served-model.js";
+import type { InferOptions, Inputs, RawRequest, TensorSpec } from "./served-model.js";
 import { shapeOfNested, tensorFromJson } from "./tensor-json.js";
 
 /** Images up to which a pass runs on the calling thread. */
@@ -57,14 +57,15 @@ export class LeNet5Model implements LoadedModel {
     return this.#batcher.queued;
   }
 
-  async infer(inputs: ReadonlyMap<string, Tensor>, options?: InferOptions): Promise<ReadonlyMap<string, Tensor>> {
-    const tensor = inputs.get(INPUT);
-    if (tensor === undefined || inputs.size !== 1) {
-      throw expected("SCRIPT_ARGUMENTS", `one tensor, ${INPUT},`, "the inputs", [...inputs.keys()]);
+  async infer(inputs: Inputs, options?: InferOptions): Promise<ReadonlyMap<string, Tensor>> {
+    let logs: Float32Array;
+    if (typeof inputs === "function") {
+      logs = await this.#batcher.submitMade(async () => this.#imagesOf(await inputs()), options);
+    } else {
+      const images = this.#imagesOf(inputs);
+      logs = images.rows === 0 ? new Float32Array(0) : await this.#batcher.submit(images, options);
     }
-    const images = this.#imagesOf(readTensor(tensor, INPUT));
-    const logs = images.rows === 0 ? new Float32Array(0) : await this.#batcher.submit(images, options);
-    return this.#outputsOf(logs, images.rows, options?.outputs);
+    return this.#outputsOf(logs, logs.length / this.#model.numClasses, options?.outputs);
   }
 
   /** What is asked for: exponentials and 64-bit integers take as long as the network. */
@@ -97,8 +98,13 @@ export class LeNet5Model implements LoadedModel {
     return { label: this.classNames[label], probability: probabilities[label], probabilities };
   }
 
-  /** A copy of a tensor's images. @throws LENET5_INVALID_DTYPE, LENET5_INVALID_SHAPE */
-  #imagesOf({ data, shape, dtype }: Tensor): Images {
+  /** A copy of the images of a request's tensor. @throws LENET5_SCRIPT_ARGUMENTS, LENET5_INVALID_DTYPE, LENET5_INVALID_SHAPE */
+  #imagesOf(inputs: ReadonlyMap<string, Tensor>): Images {
+    const tensor = inputs.get(INPUT);
+    if (tensor === undefined || inputs.size !== 1) {
+      throw expected("SCRIPT_ARGUMENTS", `one tensor, ${INPUT},`, "the inputs", [...inputs.keys()]);
+    }
+    const { data, shape, dtype } = readTensor(tensor, INPUT);
     if (dtype !== "float32" && dtype !== "uint8") {
       throw expected("INVALID_DTYPE", "float32 or uint8", `${INPUT}.dtype`, dtype);
     }

@@ -2,7 +2,7 @@
 
 import type { Tensor } from "../tensor.js";
 import type { BatchObserver, QueueLimits } from "./batcher.js";
-import type { InferOptions, ModelDescription, RawRequest } from "./served-model.js";
+import type { InferOptions, Inputs, ModelDescription, RawRequest } from "./served-model.js";
 
 /** A model that was loaded from a file. */
 export interface LoadedModel {
@@ -13,7 +13,7 @@ export interface LoadedModel {
   /** Requests that wait. */
   readonly queued: number;
   /** As {@link ServedModel.infer}. */
-  infer(inputs: ReadonlyMap<string, Tensor>, options?: InferOptions): Promise<ReadonlyMap<string, Tensor>>;
+  infer(inputs: Inputs, options?: InferOptions): Promise<ReadonlyMap<string, Tensor>>;
   /** As {@link ServedModel.respond}. */
   respond(request: RawRequest, options?: InferOptions): Promise<unknown>;
   /** Runs it once or twice, so that its first request is as quick as the others. */

@@ -13,6 +13,8 @@ export interface RequestOutcome {
 
 /** The counters of one server. */
 export interface ServerMetrics {
+  /** How many requests have been counted, whoever asked and however they ended. */
+  readonly requests: number;
   /** Counts one inference request. */
   request(outcome: RequestOutcome): void;
   /** The whole in Prometheus' text format. */

@@ -114,7 +114,8 @@ export async function fingerprintOf(path: string): Promise<string | undefined> {
 
 /**
  * Where a file of the folder lies, links followed.
- * @throws LENET5_REQUEST_INVALID where that is outside, LENET5_MODEL_NOT_FOUND
+ * @throws LENET5_REQUEST_INVALID where that is outside, LENET5_MODEL_NOT_FOUND; what the file system throws where it
+ * cannot tell
  */
 export async function pathInside(folder: string, file: string): Promise<string> {
   const isPlain = file !== "" && !file.includes("\0") && !isAbsolute(file) && !/^[a-z][a-z0-9+.-]*:/i.test(file);
@@ -126,6 +127,7 @@ export async function pathInside(folder: string, file: string): Promise<string> 
     const way = relative(await realpath(folder), path);
     if (way !== ".." && !way.startsWith(`..${sep}`) && !isAbsolute(way)) return path;
   } catch (cause) {
+    if (!hasGone(cause)) throw cause;
     const words = `Expected a file of the model repository but received ${JSON.stringify(file.slice(0, 200))}`;
     throw new LeNet5Error("MODEL_NOT_FOUND", words, { cause });
   }
@@ -143,7 +145,11 @@ const NOTHING: readonly unknown[] = ["ENOENT", "ENOTDIR", "ELOOP", "EACCES"];
 /** Gives `value` for what has gone, is no folder, leads in a circle or may not be looked into; throws other errors. */
 function ifGone<T>(value: T): (error: unknown) => T {
   return (error) => {
-    if (isObject(error) && NOTHING.includes(error.code)) return value;
+    if (hasGone(error)) return value;
     throw error;
   };
+}
+
+function hasGone(error: unknown): boolean {
+  return isObject(error) && NOTHING.includes(error.code);
 }

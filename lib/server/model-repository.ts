@@ -59,6 +59,12 @@ export interface ModelRepository {
   load(name: string, options?: { version?: string; limits?: BatchLimits }): Promise<void>;
   /** Lets go of a model once its requests are answered; it stays so until it is loaded again. @throws LENET5_MODEL_NOT_FOUND */
   unload(name: string, version?: string): Promise<void>;
+  /**
+   * {@link unload}, and from the moment of the call there is no such model: it is not listed, and requests for it are refused
+   * with LENET5_MODEL_NOT_FOUND, until it is loaded or registered again.
+   * @throws LENET5_MODEL_NOT_FOUND
+   */
+  unregister(name: string, version?: string): Promise<void>;
   /** Makes a version the default one. @throws LENET5_MODEL_NOT_FOUND, LENET5_MODEL_UNAVAILABLE */
   setDefault(name: string, version: string): void;
   /**

@@ -16,7 +16,7 @@ const ROWS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024];
 /** Counts what one server does. */
 export class PrometheusMetrics implements ServerMetrics {
   readonly #registry: Registry;
-  readonly #requests;
+  readonly #requestsOf;
   readonly #errors;
   readonly #requestSeconds;
   readonly #queueSeconds;
@@ -29,6 +29,7 @@ export class PrometheusMetrics implements ServerMetrics {
   readonly #outcomes = new Map<string, (seconds: number) => void>();
   readonly #host = hostname();
   readonly #delay = monitorEventLoopDelay({ resolution: TURN });
+  #requests = 0;
 
   /** @param statuses - asked at each reading */
   constructor(statuses: () => readonly VersionStatus[]) {
@@ -36,7 +37,7 @@ export class PrometheusMetrics implements ServerMetrics {
     const registry = new Registry();
     const registers = [registry];
     this.#registry = registry;
-    this.#requests = counter(registry, "lenet5_requests_total", "Inference requests, by how they ended");
+    this.#requestsOf = counter(registry, "lenet5_requests_total", "Inference requests, by how they ended");
     const errors = "Inference requests that were answered with an error";
     this.#errors = counter(registry, "lenet5_request_errors_total", errors);
     const took = "Time from a request to its answer";
@@ -95,6 +96,10 @@ export class PrometheusMetrics implements ServerMetrics {
     this.#delay.enable();
   }
 
+  get requests(): number {
+    return this.#requests;
+  }
+
   request({ protocol, model = "", version = "", status, seconds }: RequestOutcome): void {
     const key = `${protocol} ${model} ${version} ${status}`;
     let count = this.#outcomes.get(key);
@@ -102,12 +107,13 @@ export class PrometheusMetrics implements ServerMetrics {
       count = this.#counting(protocol, model, version, status);
       this.#outcomes.set(key, count);
     }
+    this.#requests += 1;
     count(seconds);
   }
 
   #counting(protocol: string, model: string, version: string, status: number): (seconds: number) => void {
     const labels = { protocol, model, version, status };
-    const requests = this.#requests.of(labels);
+    const requests = this.#requestsOf.of(labels);
     const errors = status >= 400 ? this.#errors.of(labels) : undefined;
     const took = this.#requestSeconds.of({ protocol });
     const torchServe = { model_name: model, model_version: version, hostname: this.#host };

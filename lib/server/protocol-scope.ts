@@ -5,6 +5,7 @@ import type {
   FastifyRequest,
   FastifySchema,
   HTTPMethods,
+  preValidationHookHandler,
   RouteHandlerMethod,
 } from "fastify";
 import { expectedButGot, LeNet5Error } from "../errors.js";
@@ -20,6 +21,8 @@ declare module "fastify" {
   }
 }
 
+/** What nginx logs for a client that did not wait for its answer; nobody is sent it. */
+const CLIENT_GONE = 499;
 const METHODS: HTTPMethods[] = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
 /** How a protocol says what went wrong: its status and body for a refusal. */
@@ -31,6 +34,12 @@ export interface Method {
   readonly schema: FastifySchema;
   readonly handler: RouteHandlerMethod;
 }
+
+/**
+ * How an application checks requests: as they are. Fastify would turn "3" into 3 and 3 into [3], and so answer what nobody
+ * asked; the texts of a query, which can be nothing else, are read by {@link readQuery}.
+ */
+export const VALIDATION = { customOptions: { coerceTypes: false as const } };
 
 /** The schema of requests whose path, query and body say nothing. */
 export const NOTHING: FastifySchema = { querystring: { type: "object" } };
@@ -79,6 +88,24 @@ export function readBodies(
   });
 }
 
+/**
+ * Reads whole numbers and true or false from the texts of a query, where the schema has them; what is neither stays a text,
+ * which the schema refuses. Runs before validation.
+ */
+export const readQuery: preValidationHookHandler = ({ query, routeOptions }, _reply, done) => {
+  const { properties = {} } = (routeOptions.schema?.querystring ?? {}) as {
+    properties?: Readonly<Record<string, { type: string }>>;
+  };
+  const texts = query as Record<string, unknown>;
+  for (const [name, { type }] of Object.entries(properties)) {
+    const text = texts[name];
+    if (typeof text !== "string") continue;
+    if (type === "integer" && /^-?[0-9]{1,15}$/.test(text)) texts[name] = Number(text);
+    else if (type === "boolean" && /^(?:true|false)$/i.test(text)) texts[name] = text.toLowerCase() === "true";
+  }
+  done();
+};
+
 /** A request's path, without its query and cut to a length that fits a message. */
 export function pathOf({ url }: FastifyRequest): string {
   return url.split("?", 1)[0]!.slice(0, 200);
@@ -121,11 +148,18 @@ export async function inferenceScope(
   await scope.register(async (inference) => {
     inference.decorateRequest("servedBy", null);
     inference.addHook("onRequest", guard.inference);
-    inference.addHook("onResponse", ({ servedBy, method }, reply, done) => {
-      if (method === "POST" || method === "PUT") {
-        const { name: model, version } = servedBy ?? { name: undefined, version: undefined };
-        metrics.request({ protocol, model, version, status: reply.statusCode, seconds: reply.elapsedTime / 1000 });
-      }
+    const count = ({ servedBy, method }: FastifyRequest, { elapsedTime }: FastifyReply, status: number): void => {
+      if (method !== "POST" && method !== "PUT") return;
+      const { name: model, version } = servedBy ?? { name: undefined, version: undefined };
+      metrics.request({ protocol, model, version, status, seconds: elapsedTime / 1000 });
+    };
+    inference.addHook("onResponse", (request, reply, done) => {
+      count(request, reply, reply.statusCode);
+      done();
+    });
+    // No response ends where the client has gone.
+    inference.addHook("onError", (request, reply, _error, done) => {
+      if (reply.raw.destroyed) count(request, reply, CLIENT_GONE);
       done();
     });
     routes(inference);

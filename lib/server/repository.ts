@@ -3,7 +3,7 @@
 //
 // Problem: a file may be looked at while it is being written. Resolution: after the first look, what is new or changed is
 // loaded when it was the same in two looks one after the other; what has gone must be gone in two as well.
-import { expected, expectedButGot } from "../errors.js";
+import { expected, expectedButGot, isLeNet5Error } from "../errors.js";
 import { readModelArchive } from "../index.js";
 import { isNativeError } from "../is.js";
 import type { BatchObserver, QueueLimits } from "./batcher.js";
@@ -74,7 +74,8 @@ export class FolderRepository implements ModelRepository {
   }
 
   statuses(): VersionStatus[] {
-    return [...this.#models.keys()].sort().flatMap((name) => this.statusesOf(name));
+    const names = [...this.#models].filter(([, model]) => isKnown(model)).map(([name]) => name);
+    return names.sort().flatMap((name) => this.statusesOf(name));
   }
 
   statusesOf(name: string): VersionStatus[] {
@@ -84,7 +85,7 @@ export class FolderRepository implements ModelRepository {
   }
 
   model(name: string, version?: string): ServedModel {
-    const model = this.#models.get(name) ?? this.#model(name);
+    const model = this.#model(name);
     const found = version === undefined ? defaultOf(model) : this.#version(model, name, version);
     if (found?.ready) return found;
     throw (found ?? ordered(model).at(-1)!).unavailable();
@@ -105,6 +106,13 @@ export class FolderRepository implements ModelRepository {
     const versions = version === undefined ? ordered(model) : [this.#version(model, name, version)];
     await Promise.all(versions.map((each) => each.unload()));
     for (const each of versions) this.#options.log.info(`Unloaded ${each.name} ${each.version}`);
+  }
+
+  async unregister(name: string, version?: string): Promise<void> {
+    const model = this.#model(name);
+    const versions = version === undefined ? ordered(model) : [this.#version(model, name, version)];
+    await Promise.all(versions.map((each) => each.unregister()));
+    for (const each of versions) this.#options.log.info(`Unregistered ${each.name} ${each.version}`);
   }
 
   setDefault(name: string, version: string): void {
@@ -131,10 +139,13 @@ export class FolderRepository implements ModelRepository {
     checkName(served.name);
     checkVersion(served.version);
     const key = keyOf(served);
-    // One that was registered and unloaded makes room, as in TorchServe.
+    // One that was registered and unloaded makes room, as in TorchServe; one of the folder comes back.
     const old = this.#models.get(served.name)?.versions.get(served.version);
     if (old?.isUnloaded && this.#registered.delete(key)) this.#remove(served.name, served.version);
-    else if (old !== undefined || this.#registered.has(key)) {
+    else if (old?.isUnregistered && old.file === file) {
+      await this.load(served.name, { version: served.version, limits });
+      return { name: served.name, version: served.version };
+    } else if (old !== undefined || this.#registered.has(key)) {
       throw expected("MODEL_BUSY", "a version that is not there yet", served.name, served.version);
     }
     this.#registered.set(key, served);
@@ -172,7 +183,11 @@ export class FolderRepository implements ModelRepository {
 
   /** All that the folder has, and what was registered. */
   async #found(): Promise<(VersionSource & { name: string; version: string })[]> {
-    const found: (VersionSource & { name: string; version: string })[] = await findVersions(this.#options.folder);
+    const found: (VersionSource & { name: string; version: string })[] = [];
+    for (const each of await findVersions(this.#options.folder)) {
+      // Two files of one name and version would take each other's place for ever.
+      if (!this.#registered.has(keyOf(each))) found.push(each);
+    }
     for (const each of this.#registered.values()) {
       const source = await this.#registeredSource(each);
       if (source !== undefined) found.push({ ...each, ...source });
@@ -181,7 +196,13 @@ export class FolderRepository implements ModelRepository {
   }
 
   async #registeredSource({ file }: { file: string }): Promise<VersionSource | undefined> {
-    const print = await fingerprintOf(await pathInside(this.#options.folder, file)).catch(() => undefined);
+    let print: string | undefined;
+    try {
+      print = await fingerprintOf(await pathInside(this.#options.folder, file));
+    } catch (error) {
+      const hasGone = isLeNet5Error(error) && ["LENET5_MODEL_NOT_FOUND", "LENET5_REQUEST_INVALID"].includes(error.code);
+      if (!hasGone) throw error;
+    }
     return print === undefined ? undefined : { file, fingerprint: `${file}|${print}`, config: {} };
   }
 
@@ -245,13 +266,13 @@ export class FolderRepository implements ModelRepository {
 
   #model(name: string): Model {
     const model = this.#models.get(name);
-    if (model === undefined) throw notFound(name, undefined);
+    if (model === undefined || !isKnown(model)) throw notFound(name, undefined);
     return model;
   }
 
   #version(model: Model, name: string, version: string): Version {
     const found = model.versions.get(version);
-    if (found === undefined) throw notFound(name, version);
+    if (found === undefined || found.isUnregistered) throw notFound(name, version);
     return found;
   }
 }
@@ -265,9 +286,16 @@ function notFound(name: string, version: string | undefined) {
   return expected("MODEL_NOT_FOUND", what, "the request", version ?? name);
 }
 
-/** By number. */
+/** Whether clients are told of any of its versions. */
+function isKnown({ versions }: Model): boolean {
+  for (const { isUnregistered } of versions.values()) if (!isUnregistered) return true;
+  return false;
+}
+
+/** Those that clients are told of, by number. */
 function ordered({ versions }: Model): Version[] {
-  return [...versions.values()].sort((a, b) => Number(a.version) - Number(b.version));
+  const known = [...versions.values()].filter(({ isUnregistered }) => !isUnregistered);
+  return known.sort((a, b) => Number(a.version) - Number(b.version));
 }
 
 /** The version that was chosen, else the newest that is ready. */

@@ -14,7 +14,7 @@ import { Batcher, type BatchInput } from "./batcher.js";
 import type { LoadedModel, LoadedModelOptions } from "./loaded-model.js";
 import type { ImageConfig } from "./model-config.js";
 import { jsonOf } from "./raw-body.js";
-import type { InferOptions, RawRequest, TensorSpec } from "./served-model.js";
+import type { InferOptions, Inputs, RawRequest, TensorSpec } from "./served-model.js";
 import { nestedValues, shapeOfNested, tensorFromJson } from "./tensor-json.js";
 
 /** Product of the sizes of a tensor without elements, but for those that are 0. */
@@ -69,8 +69,12 @@ export class ScriptModel implements LoadedModel {
     return this.#batcher.queued;
   }
 
-  async infer(inputs: ReadonlyMap<string, Tensor>, options?: InferOptions): Promise<ReadonlyMap<string, Tensor>> {
-    return new Map(await this.#batcher.submit(this.#arguments(inputs), options));
+  async infer(inputs: Inputs, options?: InferOptions): Promise<ReadonlyMap<string, Tensor>> {
+    const made =
+      typeof inputs === "function"
+        ? this.#batcher.submitMade(async () => this.#arguments(await inputs()), options)
+        : this.#batcher.submit(this.#arguments(inputs), options);
+    return new Map(await made);
   }
 
   async respond({ body, contentType }: RawRequest, options?: InferOptions): Promise<unknown> {

@@ -46,18 +46,22 @@ export interface RawRequest {
   readonly contentType: string;
 }
 
+/** Tensors by name, or what makes them. */
+export type Inputs = ReadonlyMap<string, Tensor> | (() => Promise<ReadonlyMap<string, Tensor>>);
+
 /** A model that is ready. */
 export interface ServedModel {
   /** What is known of it. */
   readonly description: ModelDescription;
   /**
    * Answers one request, in a batch with others of the same shape.
-   * @param inputs - by the names in the description; copied before the call returns
+   * @param inputs - by the names in the description; copied before the call returns. As a function, what makes them (from image
+   * files, for example): it is called where the queue has room, and holds a place in it meanwhile
    * @returns every output of the description, in its order; of those that were not asked for some may be left out
    * @throws LENET5_INVALID_SHAPE, LENET5_INVALID_DTYPE, LENET5_SCRIPT_ARGUMENTS and the model's other errors;
    * LENET5_QUEUE_FULL, LENET5_REQUEST_TIMED_OUT, LENET5_ABORTED, LENET5_MODEL_UNAVAILABLE
    */
-  infer(inputs: ReadonlyMap<string, Tensor>, options?: InferOptions): Promise<ReadonlyMap<string, Tensor>>;
+  infer(inputs: Inputs, options?: InferOptions): Promise<ReadonlyMap<string, Tensor>>;
   /**
    * Answers a body as the model's TorchServe handler does (lib/export/lenet5_handler.py).
    * @returns what is to be sent as JSON

@@ -7,7 +7,7 @@ import type { QueueLimits } from "./batcher.js";
 import type { LoadedModel } from "./loaded-model.js";
 import type { ModelConfig } from "./model-config.js";
 import type { VersionStatus } from "./model-repository.js";
-import type { InferOptions, ModelDescription, RawRequest, ServedModel } from "./served-model.js";
+import type { InferOptions, Inputs, ModelDescription, RawRequest, ServedModel } from "./served-model.js";
 
 /** What a version is loaded from. */
 export interface VersionSource {
@@ -40,6 +40,7 @@ export class Version implements ServedModel {
   /** The last source that was tried. */
   #tried = "";
   #isUnloaded = false;
+  #isUnregistered = false;
 
   constructor(name: string, version: string, source: VersionSource, how: { load: Load; limits: QueueLimits }) {
     this.name = name;
@@ -56,6 +57,11 @@ export class Version implements ServedModel {
   /** True after an unload by API, until it is loaded again. */
   get isUnloaded(): boolean {
     return this.#isUnloaded;
+  }
+
+  /** True where it was also unregistered: for clients there is no such version. */
+  get isUnregistered(): boolean {
+    return this.#isUnregistered;
   }
 
   get file(): string {
@@ -78,7 +84,7 @@ export class Version implements ServedModel {
     return this.#description;
   }
 
-  infer(inputs: ReadonlyMap<string, Tensor>, options?: InferOptions): Promise<ReadonlyMap<string, Tensor>> {
+  infer(inputs: Inputs, options?: InferOptions): Promise<ReadonlyMap<string, Tensor>> {
     return this.#loaded().infer(inputs, options);
   }
 
@@ -107,6 +113,7 @@ export class Version implements ServedModel {
    */
   load(source: VersionSource, limits?: Partial<QueueLimits>): Promise<void> {
     this.#isUnloaded = false;
+    this.#isUnregistered = false;
     this.#tried = source.fingerprint;
     if (this.#model === undefined) {
       this.#state = "loading";
@@ -152,6 +159,12 @@ export class Version implements ServedModel {
       this.#state = "unavailable";
       this.#reason = why;
     });
+  }
+
+  /** {@link unload}, after which clients are told that there is no such version. */
+  unregister(): Promise<void> {
+    this.#isUnregistered = true;
+    return this.unload();
   }
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {

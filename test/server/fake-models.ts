@@ -12,7 +12,7 @@ type Infer = (inputs: ReadonlyMap<string, Tensor>, options: InferOptions) => Pro
 export function fakeModel(description: Partial<ModelDescription> & { name: string }, infer: Infer): ServedModel {
   return {
     description: { version: "1", kind: "torchscript", inputs: [], outputs: [], ...description },
-    infer: (inputs, options = {}) => infer(inputs, options),
+    infer: async (inputs, options = {}) => infer(typeof inputs === "function" ? await inputs() : inputs, options),
     respond: async () => {
       throw new LeNet5Error("PROTOCOL_UNSUPPORTED", "The model takes tensors only");
     },
@@ -103,6 +103,10 @@ export class FakeRepository implements ModelRepository {
     this.unavailable.add(name);
   }
 
+  unregister(name: string): Promise<void> {
+    return this.unload(name);
+  }
+
   setDefault(): void {}
 
   async register(): Promise<{ name: string; version: string }> {
@@ -113,6 +117,9 @@ export class FakeRepository implements ModelRepository {
 /** Counters that remember. */
 export class FakeMetrics implements ServerMetrics {
   readonly outcomes: RequestOutcome[] = [];
+  get requests(): number {
+    return this.outcomes.length;
+  }
   request(outcome: RequestOutcome): void {
     this.outcomes.push(outcome);
   }

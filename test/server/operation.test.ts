@@ -193,6 +193,18 @@ describe("limits", () => {
     expect((await predict(url)).status).toBe(200);
   });
 
+  test("a token is found behind any number of other headers", async () => {
+    const { url } = await withDigits({ inferenceToken: "secret" });
+    const many = Array.from({ length: 1200 }, (_, i) => `X${i}: 1\r\n`).join("");
+    const ask = (token: string) =>
+      raw(
+        url,
+        `GET /v2/models/digits HTTP/1.1\r\nHost: a\r\n${many}Authorization: Bearer ${token}\r\nConnection: close\r\n\r\n`,
+      );
+    expect(await ask("secret")).toMatch(/^HTTP\/1.1 200/);
+    expect(await ask("other")).toMatch(/^HTTP\/1.1 401/);
+  });
+
   test("connections beyond the limit are closed, and the others serve", async () => {
     const { url } = await withDigits({ maxConnections: 3 });
     const { port } = new URL(url);
@@ -231,6 +243,8 @@ describe("limits", () => {
     while (queued() === 0) await wait(5);
     request.destroy();
     while (queued() > 0) await wait(5);
+    const counted = await (await fetch(`${patient.url}/metrics`)).text();
+    expect(counted).toMatch(/lenet5_requests_total\{protocol="torchserve",model="digits",version="1",status="499"\} 1/);
   });
 });
 

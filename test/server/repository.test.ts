@@ -258,6 +258,33 @@ describe("loading and unloading by call", () => {
     expect(states(server)).toEqual(["digits 1 ready *"]);
   });
 
+  test("an unregistered model is not there until it is loaded or registered again", async () => {
+    const folder = await emptyRepository();
+    const model = await placeLeNet5(folder);
+    await placeLeNet5(folder, { version: "2", seed: 4 });
+    const { server } = await serve(folder, { pollMilliseconds: 10 });
+    const { repository } = server;
+    await repository.unregister("digits", "2");
+    expect(states(server)).toEqual(["digits 1 ready *"]);
+    expect(await codeOf(() => repository.model("digits", "2"))).toBe("LENET5_MODEL_NOT_FOUND");
+    expect(await logsOf(repository.model("digits"))).toEqual(model.forwardSync(pixels).data);
+    await repository.unregister("digits");
+    await wait(100);
+    expect(states(server)).toEqual([]);
+    for (const call of [
+      () => repository.model("digits"),
+      () => repository.statusesOf("digits"),
+      () => repository.unload("digits"),
+      () => repository.setDefault("digits", "1"),
+    ])
+      expect(await codeOf(call)).toBe("LENET5_MODEL_NOT_FOUND");
+    await repository.load("digits", { version: "2" });
+    expect(states(server)).toEqual(["digits 2 ready *"]);
+    const file = "digits/1/model.safetensors";
+    expect(await repository.register(file, { name: "digits" })).toEqual({ name: "digits", version: "1" });
+    expect(states(server)).toEqual(["digits 1 ready", "digits 2 ready *"]);
+  });
+
   test("requests under way are answered before a model goes", async () => {
     const folder = await emptyRepository();
     const model = await placeLeNet5(folder);

@@ -77,6 +77,21 @@ test("takes tokens from files, never shows them, and logs requests with their id
   expect(output() + errors()).not.toContain("a-secret-token");
 });
 
+test("refuses a token that came out empty rather than serve without one", async () => {
+  const folder = await emptyRepository();
+  await placeLeNet5(folder);
+  const empty = join(folder, "token");
+  await writeFile(empty, "\n");
+  const words = ["serve", "--json", "--port", "0", "--model-repository", folder];
+  const runs = await Promise.all([
+    lenet5([...words, "--inference-token-file", empty]),
+    lenet5([...words, "--management-token-file", empty]),
+    lenet5(words, { env: { LENET5_INFERENCE_TOKEN: "" } }),
+    lenet5(words, { env: { LENET5_MANAGEMENT_TOKEN: "" } }),
+  ]);
+  for (const run of runs) expect([run.status, lastJson(run).error.code]).toEqual([1, "LENET5_INVALID_OPTION"]);
+});
+
 test("says what is wrong: no folder, an empty one, a port in use, an option", async () => {
   const folder = await emptyRepository();
   const taken = createServer().listen(0, "127.0.0.1");

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Command, Option } from "commander";
-import { LeNet5Error } from "../../errors.js";
+import { expectedButGot, LeNet5Error } from "../../errors.js";
 import type { LogLevel, PortName, Server, ServerAddress, ServerOptions } from "../../server.js";
 import { addExamples, perform } from "../command.js";
 import { addJsonOption, fromEnvironment, textOption, wholeOption, wordOption } from "../options.js";
@@ -194,7 +194,13 @@ function withoutUndefined<T extends object>(given: T): { [K in keyof T]: Exclude
 
 /** Secrets come in files or in the environment, never on the command line, which everybody on the machine can read. */
 async function tokenOf(file: string | undefined, variable: string): Promise<string | undefined> {
-  if (file === undefined) return process.env[variable] || undefined;
+  const token = file === undefined ? process.env[variable] : await textOf(file);
+  // A secret that came out empty is a mistake: to serve without it would open what was meant to be closed.
+  if (token === "") throw expectedButGot("INVALID_OPTION", "a token", file ?? variable, "an empty text");
+  return token;
+}
+
+async function textOf(file: string): Promise<string> {
   try {
     return (await readFile(file, "utf8")).trim();
   } catch (cause) {

@@ -74,7 +74,7 @@ export const page: Protocol = (context) => async (app) => {
       const models = async (): Promise<object[]> => modelsOf(repository);
       const status = async (): Promise<object> => ({
         ready: repository.ready,
-        requests: requestsIn((await metrics.text()).body),
+        requests: metrics.requests,
         waiting: repository.statuses().reduce((sum, { queued }) => sum + queued, 0),
       });
       addEndpoint(data, "/page/models", { GET: { schema: NOTHING, handler: models } });
@@ -143,11 +143,4 @@ function versionOf(status: VersionStatus, description: ModelDescription | undefi
 
 function specOf({ name, dtype, shape }: TensorSpec): object {
   return { name, datatype: dtype === undefined ? "" : datatypeOf(dtype), shape: shape ?? [] };
-}
-
-/** How many requests Prometheus' counter has counted, whoever asked and however it ended. */
-export function requestsIn(text: string): number {
-  let sum = 0;
-  for (const [, value] of text.matchAll(/^lenet5_requests_total(?:\{.*\})? (\S+)/gm)) sum += Number(value);
-  return sum;
 }

@@ -211,6 +211,7 @@ async function run(
 ): Promise<Named> {
   const { description } = model;
   const signal = clientSignal(reply);
+  const files = new Map<string, readonly unknown[]>();
   const tensors = new Map<string, Tensor>();
   for (const [name, value] of Object.entries(columns)) {
     const spec = description.inputs.find((input) => input.name === name);
@@ -218,27 +219,22 @@ async function run(
       const want = `one of ${description.inputs.map((input) => input.name).join(", ")}`;
       throw expected("REQUEST_INVALID", want, "inputs", name.slice(0, 80));
     }
-    tensors.set(name, await tensorOf(value, spec, description, signal));
+    const list = Array.isArray(value) ? value : [value];
+    const where = inputNamed(name);
+    if (!list.some(isBinary)) {
+      const dtype = spec.dtype ?? guessedType(value);
+      tensors.set(name, tensorFromJson(list, shapeOfNested(value, where), dtype, where));
+    } else if (description.kind === "lenet5") files.set(name, list);
+    else throw expectedButGot("PROTOCOL_UNSUPPORTED", "numbers", `${where} of a TorchScript module`, 'bytes ("b64")');
   }
-  return ofSignature(description, [...(await model.infer(tensors, { signal }))]);
+  const decoded = async (): Promise<ReadonlyMap<string, Tensor>> => {
+    for (const [name, list] of files) tensors.set(name, await imagesOf(list, inputNamed(name), signal));
+    return tensors;
+  };
+  return ofSignature(description, [...(await model.infer(files.size === 0 ? tensors : decoded, { signal }))]);
 }
 
-async function tensorOf(
-  value: unknown,
-  spec: TensorSpec,
-  { kind }: ModelDescription,
-  signal: AbortSignal,
-): Promise<Tensor> {
-  const where = `input "${spec.name}"`;
-  const list = Array.isArray(value) ? value : [value];
-  if (list.some(isBinary)) {
-    if (kind !== "lenet5")
-      throw expectedButGot("PROTOCOL_UNSUPPORTED", "numbers", `${where} of a TorchScript module`, 'bytes ("b64")');
-    return imagesOf(list, where, signal);
-  }
-  const shape = shapeOfNested(value, where);
-  return tensorFromJson(list, shape, spec.dtype ?? guessedType(value), where);
-}
+const inputNamed = (name: string): string => `input "${name}"`;
 
 /** The element type of an input whose module does not say: what PyTorch makes of such a list. */
 function guessedType(value: unknown): DType {

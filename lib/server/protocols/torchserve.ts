@@ -15,6 +15,7 @@ import {
   inferenceScope,
   managementScope,
   NOTHING,
+  readQuery,
   speak,
 } from "../protocol-scope.js";
 import type { RawRequest } from "../served-model.js";
@@ -185,6 +186,7 @@ async function dataOf(request: FastifyRequest): Promise<RawRequest> {
 
 function addManagement(scope: FastifyInstance, { repository }: ProtocolContext): void {
   const handlers = managementOf(repository);
+  scope.addHook("preValidation", readQuery);
   addEndpoint(scope, "/", {
     GET: { schema: listSchema, handler: handlers.list },
     POST: { schema: registerSchema, handler: handlers.register },
@@ -261,7 +263,7 @@ const managementOf = (repository: ModelRepository) => ({
 
   async unregister({ params }: FastifyRequest) {
     const { model, version } = params as ModelParams;
-    await repository.unload(model!, version ?? defaultOf(repository.statusesOf(model!)).version);
+    await repository.unregister(model!, version ?? defaultOf(repository.statusesOf(model!)).version);
     return { status: `Model "${model}" unregistered` };
   },
 

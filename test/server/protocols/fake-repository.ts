@@ -5,6 +5,7 @@ import { LeNet5Error } from "../../../lib/errors.js";
 import type { RequestOutcome } from "../../../lib/server/metrics.js";
 import type { ModelRepository, VersionStatus } from "../../../lib/server/model-repository.js";
 import type { Protocol } from "../../../lib/server/protocol.js";
+import { VALIDATION } from "../../../lib/server/protocol-scope.js";
 import { routerErrors } from "../../../lib/server/router-errors.js";
 import type { InferOptions, ModelDescription, RawRequest, ServedModel } from "../../../lib/server/served-model.js";
 import type { Tensor } from "../../../lib/tensor.js";
@@ -22,7 +23,7 @@ function served(description: Omit<ModelDescription, "version"> & { version?: str
   };
   return {
     description: { version: "1", ...description },
-    infer: async (inputs, options = {}) => infer(inputs, options),
+    infer: async (inputs, options = {}) => infer(typeof inputs === "function" ? await inputs() : inputs, options),
     respond,
   };
 }
@@ -195,6 +196,12 @@ export function fakeRepository(): ModelRepository & { ready: boolean } {
       for (const { description } of versionsOf(name))
         if (version === undefined || version === description.version) unloaded.add(`${name}/${description.version}`);
     },
+    async unregister(name, version) {
+      log.calls.push(`unregister ${name} ${version}`);
+      const others = versionsOf(name).filter(({ description }) => description.version !== version);
+      if (others.length === versionsOf(name).length) notFound(`${name}/${version}`);
+      models.set(name, others);
+    },
     setDefault(name, version) {
       this.model(name, version);
       defaults.set(name, version);
@@ -217,7 +224,7 @@ export async function serve(
   options: { management?: boolean; bodyLimit?: number; token?: string } = {},
 ): Promise<{ app: FastifyInstance; url: string; port: number; repository: ReturnType<typeof fakeRepository> }> {
   const repository = fakeRepository();
-  const app = Fastify({ frameworkErrors: routerErrors(repository) });
+  const app = Fastify({ frameworkErrors: routerErrors(repository), ajv: VALIDATION });
   const check = async ({ headers }: { headers: { authorization?: string | undefined } }): Promise<void> => {
     if (options.token !== undefined && headers.authorization !== `Bearer ${options.token}`)
       throw new LeNet5Error("UNAUTHORIZED", "Expected the server's token");
@@ -227,6 +234,7 @@ export async function serve(
       protocol({
         repository,
         metrics: {
+          requests: 0,
           request: (outcome) => void log.outcomes.push(outcome),
           text: async () => ({ contentType: "", body: "" }),
         },

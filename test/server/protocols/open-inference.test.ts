@@ -194,7 +194,7 @@ describe("binary tensors", () => {
   });
 
   it("come again and again with the same JSON, and each has its own answer", async () => {
-    const json = { inputs: [{ name: "input0", shape: ["2"], datatype: "INT16", parameters: { binary_data_size: 4 } }] };
+    const json = { inputs: [{ name: "input0", shape: [2], datatype: "INT16", parameters: { binary_data_size: 4 } }] };
     for (const numbers of [
       [1, 2],
       [3, 4],
@@ -324,6 +324,15 @@ describe("bad requests", () => {
     ["outputs of null", { ...one({}), outputs: [null] }],
     ["2,000 inputs", { inputs: Array(2000).fill(one({}).inputs[0]) }],
     ["an id of an object", { ...one({}), id: {} }],
+    ["an id of a number", { ...one({}), id: 1 }],
+    ["inputs that are no list", { inputs: one({}).inputs[0] }],
+    ["a shape that is no list", one({ shape: 1 })],
+    ["a shape of words", one({ shape: ["1"] })],
+    ["a shape of null", one({ shape: [null] })],
+    ["a name of null", one({ name: null })],
+    ["a size of null", one({ data: undefined, parameters: { binary_data_size: null } })],
+    ["a size of a word", one({ data: undefined, parameters: { binary_data_size: "4" } })],
+    ["yes for true", { ...one({}), parameters: { binary_data_output: "true" } }],
   ])("%s", async (_, body, status = 400) => {
     const answer = await infer(body, "echo");
     expect(answer.json()).toEqual({ error: expect.stringMatching(/./) });

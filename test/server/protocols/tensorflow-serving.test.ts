@@ -163,6 +163,9 @@ describe("bad requests", () => {
     ["another shape", { instances: [[1, 2]] }, "lenet5"],
     ["arrays 100 deep", { instances: deep(100) }, "echo"],
     ["arrays 5,000 deep", `{"instances":${"[".repeat(5000)}${"]".repeat(5000)}}`, "echo"],
+    ["brackets by the hundred thousand", "[".repeat(500_000), "echo"],
+    ["objects by the hundred thousand", `{"":`.repeat(100_000), "echo"],
+    ["a signature of a number", { signature_name: 1, instances: [1] }, "echo"],
     ["base64 that is none", { instances: [{ b64: "*" }] }, "lenet5"],
     ["base64 of no image", { instances: [{ b64: "aGVsbG8=" }] }, "lenet5"],
     ["base64 of nothing", { instances: [{ b64: "" }] }, "lenet5"],
@@ -205,6 +208,16 @@ describe("bad requests", () => {
     const answer = await call(method, path, method === "POST" ? { instances: [1] } : undefined);
     expect(answer.json).toEqual({ error: expect.stringMatching(/./) });
     expect(answer.status).toBe(status);
+  });
+
+  it("deep nesting without JSON.parse having to find out, and brackets in texts and wide arrays that are none", async () => {
+    const start = performance.now();
+    for (let i = 0; i < 4; i++)
+      expect((await predict("[".repeat(2 ** 20 - 1))).json).toMatchObject({ error: /levels/ });
+    // JSON.parse takes some 70 ms for one of them.
+    expect(performance.now() - start).toBeLessThan(200);
+    const wide = { instances: Array(20_000).fill([1]), note: `\\"${"[{".repeat(10_000)}` };
+    expect((await predict(wide, "echo")).status).toBe(200);
   });
 
   it("a body over the limit", async () => {

@@ -273,7 +273,21 @@ describe("management", () => {
       status: 200,
       json: { status: 'Model "pair" unregistered' },
     });
-    expect(log.calls.at(-1)).toBe("unload pair 1");
+    expect(log.calls.at(-1)).toBe("unregister pair 1");
+    expect(await call("POST", "/predictions/pair/1", IMAGE)).toMatchObject({ status: 404 });
+  });
+
+  it.each([
+    ["PUT", "/models/lenet5?min_worker=one"],
+    ["PUT", "/models/lenet5?min_worker=1.5"],
+    ["PUT", "/models/lenet5?min_worker=1&min_worker=2"],
+    ["PUT", "/models/lenet5?synchronous=perhaps"],
+    ["POST", "/models?url=lenet5.mar&batch_size=0"],
+    ["POST", "/models?url=lenet5.mar&batch_size=1e3"],
+    ["POST", "/models?url="],
+    ["GET", "/models?limit=-1"],
+  ])("refuses %s %s", async (method, path) => {
+    expect(await call(method, path)).toMatchObject({ status: 400, json: { code: 400, type: "BadRequestException" } });
   });
 
   it("is not there unless it is asked for", async () => {
