@@ -7,6 +7,7 @@ export type { BatchLimits, ModelRepository, VersionStatus } from "./server/model
 export type { LogLevel, PortName, ProtocolName, ServerOptions } from "./server/options.js";
 export type {
   InferOptions,
+  Inputs,
   ModelDescription,
   RawRequest,
   ServedModel,
