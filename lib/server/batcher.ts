@@ -121,7 +121,11 @@ export class Batcher<In extends BatchInput, Out> {
   #enqueue(input: In, since: number, options: InferOptions = {}): Promise<Out> {
     const { signal, timeoutMilliseconds = this.#limits.timeoutMilliseconds } = options;
     return new Promise<Out>((resolve, reject) => {
-      if (signal?.aborted) throw abortError(signal);
+      if (signal?.aborted) {
+        // Whoever waits for quiet may have waited for this one's input to be made.
+        this.#tellIdle();
+        throw abortError(signal);
+      }
       const one = new Waiting<In, Out>(input, since, since + timeoutMilliseconds, resolve, reject);
       if (signal !== undefined) one.off = listen(signal, () => this.#drop(one, abortError(signal)));
       this.#waiting.push(one);

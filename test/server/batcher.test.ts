@@ -112,6 +112,18 @@ test("an input in the making has its place, and gives it back when nothing comes
   expect(await batcher.submitMade(async () => ({ kind: "a", rows: 1, value: 3 }))).toBe(6);
 });
 
+test("a client that goes while its input is being made holds up nobody who waits for quiet", async () => {
+  const { batcher, batches } = doubling();
+  const gone = new AbortController();
+  const make = () => wait(20, { kind: "a", rows: 1, value: 1 });
+  const made = codeOf(batcher.submitMade(make, { signal: gone.signal }));
+  const idle = batcher.idle();
+  gone.abort();
+  expect(await made).toBe("LENET5_ABORTED");
+  expect(await Promise.race([idle, wait(100, "busy")])).toBeUndefined();
+  expect(batches).toEqual([]);
+});
+
 test("a bad request fails by itself; its neighbours are answered", async () => {
   const { batches, submit } = doubling();
   const answers = await Promise.all([submit(1), codeOf(submit(Number.NaN)), submit(3)]);
