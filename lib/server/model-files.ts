@@ -4,7 +4,7 @@
 // model (version control, the links that Kubernetes makes). A link is followed while it stays inside the folder.
 import { readdir, realpath, stat } from "node:fs/promises";
 import { extname, isAbsolute, join, relative, sep } from "node:path";
-import { expected, expectedButGot, isLeNet5Error, LeNet5Error } from "../errors.js";
+import { type ErrorName, expected, expectedButGot, isLeNet5Error, LeNet5Error } from "../errors.js";
 import { isObject } from "../is.js";
 import { readBytes, withRegularFile } from "../regular-file.js";
 import { LARGEST_CONFIG, type ModelConfig, readModelConfig } from "./model-config.js";
@@ -38,15 +38,18 @@ export function checkVersion(version: string): void {
   if (!VERSION.test(version)) throw expected("MODEL_NOT_FOUND", "a whole number", "a model's version", version);
 }
 
+/** Told of what lies in the folder and may not be looked into, by its path below the folder, and why. */
+export type Unreadable = (path: string, code: string) => void;
+
 /** Every version of every model. @throws what the file system throws where the folder itself cannot be read */
-export async function findVersions(folder: string): Promise<FoundVersion[]> {
+export async function findVersions(folder: string, unreadable: Unreadable = () => {}): Promise<FoundVersion[]> {
   const names = (await readdir(folder)).filter((name) => NAME.test(name));
-  const found = await Promise.all(names.map((name) => versionsOf(folder, name)));
+  const found = await Promise.all(names.map((name) => versionsOf(folder, name, unreadable)));
   return found.flat();
 }
 
-async function versionsOf(folder: string, name: string): Promise<FoundVersion[]> {
-  const inside = await readdir(join(folder, name)).catch(ifGone<string[]>([]));
+async function versionsOf(folder: string, name: string, unreadable: Unreadable): Promise<FoundVersion[]> {
+  const inside = await namesIn(folder, name, unreadable);
   const versions = inside.filter((each) => VERSION.test(each));
   if (versions.length === 0) return [];
   const { config, fingerprint, problem } = inside.includes("config.json")
@@ -54,18 +57,21 @@ async function versionsOf(folder: string, name: string): Promise<FoundVersion[]>
     : { config: {}, fingerprint: "", problem: undefined };
   const found: FoundVersion[] = [];
   for (const version of wanted(versions, config.versions)) {
-    const files = (await readdir(join(folder, name, version)).catch(ifGone<string[]>([]))).filter((file) =>
-      FILES.includes(file),
-    );
+    const files = (await namesIn(folder, `${name}/${version}`, unreadable)).filter((file) => FILES.includes(file));
     if (files.length === 0) continue;
     const file = `${name}/${version}/${files[0]}`;
-    const print = await fingerprintOf(join(folder, file));
+    const print = await fingerprintOf(join(folder, file), (code) => unreadable(file, code));
     if (print === undefined) continue;
     const wrong = problem ?? (files.length > 1 ? severalFiles(`${name}/${version}`, files) : undefined);
     const all = `${file}|${print}|${fingerprint}`;
     found.push({ name, version, file, fingerprint: all, config, ...(wrong && { problem: wrong }) });
   }
   return found;
+}
+
+/** What lies in a folder of the repository; nothing where it cannot be looked into. */
+async function namesIn(folder: string, path: string, unreadable: Unreadable): Promise<string[]> {
+  return readdir(join(folder, path)).catch(ifGone<string[]>([], (code) => unreadable(path, code)));
 }
 
 function wanted(versions: string[], which: ModelConfig["versions"] = "all"): string[] {
@@ -91,24 +97,25 @@ async function configOf(
     const bytes = await withRegularFile(path, wanted, (file, size) => {
       if (size <= LARGEST_CONFIG) return readBytes(file, size);
       throw expectedButGot("REQUEST_TOO_LARGE", `at most ${LARGEST_CONFIG} bytes`, where, `${size}`);
-    });
+    }).catch(named(where, path));
     const text = new TextDecoder().decode(bytes);
     return { config: readModelConfig(text, where), fingerprint, problem: undefined };
   } catch (cause) {
+    const received = isObject(cause) && typeof cause.code === "string" ? cause.code : String(cause);
     const problem = isLeNet5Error(cause)
       ? cause
-      : new LeNet5Error("FILE_READ_FAILED", `Expected to read ${where} but received ${cause}`, { cause });
+      : new LeNet5Error("FILE_READ_FAILED", `Expected to read ${where} but received ${received}`, { cause });
     return { config: {}, fingerprint, problem };
   }
 }
 
-/** Size, time of change and identity of a file; undefined where there is none. */
-export async function fingerprintOf(path: string): Promise<string | undefined> {
+/** Size, time of change and identity of a file; undefined where there is none. @param refused - told why it may not be seen */
+export async function fingerprintOf(path: string, refused?: (code: string) => void): Promise<string | undefined> {
   try {
     const { size, mtimeNs, ino } = await stat(path, { bigint: true });
     return `${size} ${mtimeNs} ${ino}`;
   } catch (error) {
-    return ifGone(undefined)(error);
+    return ifGone(undefined, refused)(error);
   }
 }
 
@@ -134,19 +141,35 @@ export async function pathInside(folder: string, file: string): Promise<string> 
   throw expectedButGot("REQUEST_INVALID", "a file inside the model repository", file, "a link that leads out of it");
 }
 
+/** Throws an error anew with a file's path below the folder: where the folder lies is nothing for clients. */
+export function named(file: string, path: string): (error: unknown) => never {
+  return (cause) => {
+    if (!isLeNet5Error(cause) || !cause.message.includes(path)) throw cause;
+    const name = cause.code.slice("LENET5_".length) as ErrorName;
+    throw new LeNet5Error(name, cause.message.replaceAll(path, file), { cause });
+  };
+}
+
 /** Whether a file is a model by its name. */
 export function isModelFile(file: string): boolean {
   return [".pt", ".mar", ".safetensors"].includes(extname(file).toLowerCase());
 }
 
 /** What there is nothing to see behind: the other models are served all the same. */
-const NOTHING: readonly unknown[] = ["ENOENT", "ENOTDIR", "ELOOP", "EACCES"];
+const NOTHING: readonly unknown[] = ["ENOENT", "ENOTDIR", "ENAMETOOLONG", "ELOOP", "EACCES"];
+/** Of these, what is there all the same: somebody will want to know why it is not served. */
+const REFUSED: readonly unknown[] = ["ELOOP", "EACCES"];
 
-/** Gives `value` for what has gone, is no folder, leads in a circle or may not be looked into; throws other errors. */
-function ifGone<T>(value: T): (error: unknown) => T {
+/**
+ * Gives `value` for what has gone, is no folder, leads in a circle or may not be looked into; throws other errors.
+ * @param refused - told of the latter two
+ */
+function ifGone<T>(value: T, refused?: (code: string) => void): (error: unknown) => T {
   return (error) => {
-    if (hasGone(error)) return value;
-    throw error;
+    if (!hasGone(error)) throw error;
+    const { code } = error as { code: string };
+    if (REFUSED.includes(code)) refused?.(code);
+    return value;
   };
 }
 

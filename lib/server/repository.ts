@@ -9,7 +9,7 @@ import { isNativeError } from "../is.js";
 import type { BatchObserver, QueueLimits } from "./batcher.js";
 import { loadModel } from "./load-model.js";
 import { limitsOf } from "./model-config.js";
-import { checkName, checkVersion, findVersions, fingerprintOf, isModelFile, pathInside } from "./model-files.js";
+import { checkName, checkVersion, findVersions, fingerprintOf, isModelFile, named, pathInside } from "./model-files.js";
 import type { BatchLimits, ModelRepository, VersionStatus } from "./model-repository.js";
 import type { ServedModel } from "./served-model.js";
 import { Version, type VersionSource } from "./version.js";
@@ -49,6 +49,8 @@ export class FolderRepository implements ModelRepository {
   #timer: NodeJS.Timeout | undefined;
   /** What the last look saw. */
   #seen = new Map<string, string>();
+  /** What it could not look into, with the reason. */
+  #unreadable = new Map<string, string>();
   #looking: Promise<unknown> = Promise.resolve();
 
   constructor(options: RepositoryOptions) {
@@ -130,7 +132,9 @@ export class FolderRepository implements ModelRepository {
     const path = await pathInside(this.#options.folder, file);
     if (!isModelFile(file))
       throw expected("REQUEST_INVALID", "a .mar, .pt or .safetensors file", "a model's file", file);
-    const archive = file.toLowerCase().endsWith(".mar") ? await readModelArchive(path) : undefined;
+    const archive = file.toLowerCase().endsWith(".mar")
+      ? await readModelArchive(path).catch(named(file, path))
+      : undefined;
     const served = {
       name: name ?? archive?.modelName ?? file.replace(/^.*[\\/]/, "").replace(/\.[^.]*$/, ""),
       version: version ?? wholeVersion(archive?.modelVersion),
@@ -184,7 +188,14 @@ export class FolderRepository implements ModelRepository {
   /** All that the folder has, and what was registered. */
   async #found(): Promise<(VersionSource & { name: string; version: string })[]> {
     const found: (VersionSource & { name: string; version: string })[] = [];
-    for (const each of await findVersions(this.#options.folder)) {
+    const unreadable = new Map<string, string>();
+    const versions = await findVersions(this.#options.folder, (path, code) => unreadable.set(path, code));
+    for (const [path, code] of unreadable) {
+      if (this.#unreadable.get(path) !== code)
+        this.#options.log.warn(`Cannot look into ${path} (${code}): it is passed over`);
+    }
+    this.#unreadable = unreadable;
+    for (const each of versions) {
       // Two files of one name and version would take each other's place for ever.
       if (!this.#registered.has(keyOf(each))) found.push(each);
     }
@@ -207,6 +218,8 @@ export class FolderRepository implements ModelRepository {
   }
 
   async #look(isFirst: boolean): Promise<void> {
+    // What a call loads meanwhile, this look may have come too early to see.
+    const before = new Set([...this.#models.values()].flatMap(({ versions }) => [...versions.values()]));
     const found = await this.#found();
     const seen = new Map(found.map((each) => [keyOf(each), each.fingerprint]));
     const loads: Promise<unknown>[] = [];
@@ -217,9 +230,9 @@ export class FolderRepository implements ModelRepository {
       loads.push(this.#loadNow(each).catch(() => {}));
     }
     for (const [name, model] of this.#models) {
-      for (const version of model.versions.keys()) {
+      for (const [version, entry] of model.versions) {
         const key = keyOf({ name, version });
-        if (!seen.has(key) && !this.#seen.has(key)) this.#remove(name, version);
+        if (before.has(entry) && !seen.has(key) && !this.#seen.has(key)) this.#remove(name, version);
       }
     }
     this.#seen = seen;
@@ -236,7 +249,8 @@ export class FolderRepository implements ModelRepository {
       const observer = this.#options.observer(name, version);
       const load = async (source: VersionSource, own: Partial<QueueLimits>) => {
         const path = await pathInside(folder, source.file);
-        return loadModel(path, { config: { ...source.config, ...own }, limits: defaults, device, observer });
+        const options = { config: { ...source.config, ...own }, limits: defaults, device, observer };
+        return loadModel(path, options).catch(named(source.file, path));
       };
       entry = new Version(name, version, found, { load, limits: defaults });
       model.versions.set(version, entry);
@@ -304,7 +318,7 @@ function defaultOf(model: Model): Version | undefined {
     for (const only of model.versions.values()) return only;
   }
   const chosen = model.chosen === undefined ? undefined : model.versions.get(model.chosen);
-  return chosen?.ready ? chosen : ordered(model).findLast((each) => each.ready);
+  return chosen?.ready && !chosen.isUnregistered ? chosen : ordered(model).findLast((each) => each.ready);
 }
 
 /** `1.0` → `1`. */

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { afterEach, describe, expect, test } from "vitest";
 import type { LeNet5 } from "../../lib/index.js";
+import { FolderRepository } from "../../lib/server/repository.js";
 import type { ServedModel, Server } from "../../lib/server.js";
 import { cleanUp, emptyRepository, placeLeNet5, serve } from "./models.js";
 
@@ -370,12 +371,55 @@ describe("loading and unloading by call", () => {
       "a\0.mar": "LENET5_REQUEST_INVALID",
       "": "LENET5_REQUEST_INVALID",
       "missing.mar": "LENET5_MODEL_NOT_FOUND",
+      [`${"a".repeat(300)}.mar`]: "LENET5_MODEL_NOT_FOUND",
       "text.txt": "LENET5_REQUEST_INVALID",
       "text.mar": "LENET5_MODEL_CORRUPT",
     };
     for (const [file, code] of Object.entries(files))
       expect([file, await codeOf(() => repository.register(file))]).toEqual([file, code]);
     expect(repository.statuses()).toEqual([]);
+  });
+
+  test("no error says where the folder lies", async () => {
+    const folder = await emptyRepository();
+    for (const name of ["a.mar", "b.pt", "c.safetensors"]) await writeFile(join(folder, name), "no model");
+    for (const name of ["d.mar", "e.pt"]) await mkdir(join(folder, name));
+    await placeLeNet5(folder, { name: "broken" });
+    await writeFile(join(folder, "broken", "1", "model.safetensors"), "no model");
+    await placeLeNet5(folder, { name: "odd" });
+    await mkdir(join(folder, "odd", "config.json"));
+    const { repository } = (await serve(folder)).server;
+    const messageOf = (work: Promise<unknown>) => work.then(String, (error: Error) => error.message);
+    const files = ["a.mar", "b.pt", "c.safetensors", "d.mar", "e.pt"];
+    const told = await Promise.all(files.map((file) => messageOf(repository.register(file))));
+    told.push(await messageOf(repository.load("broken")), ...repository.statuses().map(({ reason }) => reason));
+    expect(told.every((text) => text.startsWith("Expected"))).toBe(true);
+    expect(told.filter((text) => text.includes(folder))).toEqual([]);
+    expect(told[0]).toContain("a.mar");
+  });
+});
+
+describe("what may not be looked into", () => {
+  test("is named in the log, once, until it changes", async () => {
+    const folder = await emptyRepository();
+    await placeLeNet5(folder);
+    for (const name of ["circle", "digits/2"]) await symlink(join(folder, name), join(folder, name));
+    const lines: string[] = [];
+    const log = { info: () => {}, warn: (line: string) => lines.push(line) };
+    const limits = { maxBatchSize: 1, maxQueueDelayMicroseconds: 0, maxQueueSize: 1, timeoutMilliseconds: 1000 };
+    const observer = () => ({ waited: () => {}, computed: () => {} });
+    const repository = new FolderRepository({ folder, limits, device: "cpu", pollMilliseconds: 5, log, observer });
+    await repository.open();
+    await wait(100);
+    expect(lines.sort()).toEqual([
+      "Cannot look into circle (ELOOP): it is passed over",
+      "Cannot look into digits/2 (ELOOP): it is passed over",
+    ]);
+    await rm(join(folder, "circle"));
+    await wait(50);
+    await symlink(join(folder, "circle"), join(folder, "circle"));
+    await until(() => lines.length === 3);
+    await repository.close();
   });
 });
 
