@@ -148,11 +148,11 @@ class ModelServer implements Server {
 
   async #openGrpc(port: number): Promise<void> {
     this.#requireOpen();
-    const { host, requestTimeoutMilliseconds } = this.#settings;
+    const { host, requestTimeoutMilliseconds, maxConnections } = this.#settings;
     const { authorize } = this.#authentication;
     const onFault = (error: unknown): void => this.#log.warn(`A call of gRPC failed: ${error}`);
     const context = { ...this.#context, authorize, onFault };
-    this.#grpc = await startOpenInferenceGrpc(context, { host, port, requestTimeoutMilliseconds });
+    this.#grpc = await startOpenInferenceGrpc(context, { host, port, requestTimeoutMilliseconds, maxConnections });
     if (this.#closing !== undefined) await this.#grpc.close(0);
     this.#requireOpen();
     const shown = isIP(host) === 6 ? `[${host}]` : host;

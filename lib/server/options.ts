@@ -54,7 +54,7 @@ export interface ServerOptions {
   timeoutMilliseconds?: number;
   /** Largest body, in bytes. @defaultValue 16777216 */
   bodyLimit?: number;
-  /** Connections at once; further ones are closed. @defaultValue 4096 */
+  /** Connections of each port at once; further ones are closed. @defaultValue 4096 */
   maxConnections?: number;
   /** How long a client may take to send one request, in milliseconds. @defaultValue 30000 */
   requestTimeoutMilliseconds?: number;

@@ -1,5 +1,6 @@
 // The Open Inference Protocol over gRPC: inference.GRPCInferenceService as KServe, Triton and their clients have it, with
 // Triton's repository calls where management is on, and grpc.health.v1.Health beside it.
+import type { Server as NetServer } from "node:net";
 import type * as Grpc from "@grpc/grpc-js";
 import { expectedButGot, isLeNet5Error } from "../../errors.js";
 import type { Tensor } from "../../tensor.js";
@@ -47,6 +48,8 @@ export interface GrpcOptions {
   readonly requestTimeoutMilliseconds?: number;
   /** Calls that a connection may have open at once. @defaultValue 1,024 */
   readonly maxConcurrentCalls?: number;
+  /** Connections at once; further ones are closed. @defaultValue 4,096 */
+  readonly maxConnections?: number;
 }
 
 /** A gRPC server that listens. */
@@ -65,7 +68,7 @@ type Guard = "inference" | "management" | undefined;
  * @throws LENET5_LISTEN_FAILED, LENET5_DEPENDENCY_MISSING
  */
 export async function startOpenInferenceGrpc(context: GrpcContext, options: GrpcOptions): Promise<GrpcServer> {
-  const { host, port, requestTimeoutMilliseconds = 30_000, maxConcurrentCalls = 1024 } = options;
+  const { host, port, requestTimeoutMilliseconds = 30_000, maxConcurrentCalls = 1024, maxConnections = 4096 } = options;
   const { Server, ServerCredentials } = grpc();
   const calls = callsOf(context);
   const server = new Server({
@@ -90,6 +93,7 @@ export async function startOpenInferenceGrpc(context: GrpcContext, options: Grpc
       else reject(expectedButGot("LISTEN_FAILED", "an address that is free", "gRPC", `${address} (${error.message})`));
     });
   });
+  limitConnections(server, maxConnections);
   return {
     port: bound,
     close: (drainMilliseconds) => {
@@ -106,6 +110,12 @@ export async function startOpenInferenceGrpc(context: GrpcContext, options: Grpc
       });
     },
   };
+}
+
+/** grpc-js has no limit on connections; Node's servers, which it keeps to itself, have. */
+function limitConnections(server: Grpc.Server, most: number): void {
+  const { http2Servers } = server as unknown as { http2Servers?: ReadonlyMap<NetServer, unknown> };
+  for (const each of http2Servers?.keys() ?? []) each.maxConnections = most;
 }
 
 /** Every call by name, with whose token it needs. */

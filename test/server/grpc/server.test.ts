@@ -1,4 +1,7 @@
 // gRPC as part of the whole server: tokens, counters, the batcher's queue, an orderly end.
+import { once } from "node:events";
+import { connect } from "node:net";
+import { setTimeout as wait } from "node:timers/promises";
 import { afterEach, expect, test } from "vitest";
 import type { ServerOptions } from "../../../lib/server.js";
 import { cleanUp, emptyRepository, placeLeNet5, serve } from "../models.js";
@@ -88,4 +91,17 @@ test("ends with the server, and what is under way gets its answer", async () => 
   const [answers] = await Promise.all([Promise.all(last), server.close()]);
   expect(answers.map(({ model_name }) => model_name)).toEqual(Array(20).fill("digits"));
   await expect(infer(client)).rejects.toMatchObject({ code: 14 });
+});
+
+test("closes connections beyond the limit, and silent ones after a while", async () => {
+  const { server, client } = await started({ maxConnections: 3, requestTimeoutMilliseconds: 200 });
+  const { port } = server.addresses.find(({ name }) => name === "grpc")!;
+  await infer(client);
+  const sockets = Array.from({ length: 6 }, () => connect(port, "127.0.0.1").on("error", () => {}));
+  const closed = sockets.map((socket) => once(socket.resume(), "close"));
+  await wait(100);
+  expect(sockets.filter(({ destroyed }) => destroyed).length).toBe(4);
+  await infer(client);
+  await Promise.all(closed);
+  await infer(client);
 });
