@@ -11,7 +11,7 @@ import { VALIDATION } from "./protocol-scope.js";
 import { openInference } from "./protocols/open-inference.js";
 import { page } from "./protocols/page.js";
 import { tensorFlowServing } from "./protocols/tensorflow-serving.js";
-import { torchServe } from "./protocols/torchserve.js";
+import { torchServe, torchServeManagement } from "./protocols/torchserve.js";
 import { requestLog } from "./request-log.js";
 import { nowhere, routerErrors } from "./router-errors.js";
 
@@ -43,8 +43,8 @@ export async function protocolApplication(
 ): Promise<FastifyInstance> {
   const application = emptyApplication(context, settings);
   if (name === "metrics") await application.register(operations(context));
-  else if (name === "torchserve-management") await application.register(torchServe(context));
-  // TorchServe's management has a port of its own, as its clients expect.
+  // TorchServe's inference and management have a port each, as its clients expect, with nothing of the other.
+  else if (name === "torchserve-management") await application.register(torchServeManagement(context));
   else if (name === "torchserve") await application.register(torchServe({ ...context, management: false }));
   else await application.register(PLUGINS[name](context));
   return application;

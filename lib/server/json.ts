@@ -2,7 +2,8 @@
 //
 // Problem: these clients, and the servers they were made for, write NaN, Infinity and -Infinity among numbers, which JSON
 // does not have. Resolution: a text is taken as JSON first; only where that fails are those three tokens, outside of
-// strings, put into words that JSON.parse understands: null for NaN, and a number beyond all for infinity.
+// strings, put into words that JSON.parse understands: null for NaN, and a number beyond all for infinity. Answers have them
+// as words again.
 //
 // Problem: JSON.parse takes seconds for a few megabytes of brackets, and holds everybody up meanwhile. Resolution: no request
 // of any protocol nests deeper than a tensor has dimensions and a few levels more, and a long text is looked at for that first,
@@ -34,6 +35,21 @@ export function parseJson(bytes: Buffer, where = "the body"): unknown {
     const tail = text.trim() === "" ? "nothing" : `text that does not parse: ${(error as Error).message}`;
     throw expectedButGot("REQUEST_INVALID", "JSON", where, tail);
   }
+}
+
+/** A value as JSON, with NaN, Infinity and -Infinity as these words, as Python's json writes them. */
+export function writeJson(value: unknown): string {
+  // JSON.stringify, many times as fast, has null for them and, here, for nothing else but a text that has the word in it.
+  const text = JSON.stringify(value);
+  return text.includes("null") ? withNonNumbers(value) : text;
+}
+
+function withNonNumbers(value: unknown): string {
+  if (typeof value === "number") return String(value);
+  if (Array.isArray(value)) return `[${value.map(withNonNumbers).join(",")}]`;
+  if (typeof value !== "object" || value === null) return JSON.stringify(value);
+  const entries = Object.entries(value).map(([name, inner]) => `${JSON.stringify(name)}:${withNonNumbers(inner)}`);
+  return `{${entries.join(",")}}`;
 }
 
 function isDeep(bytes: Buffer): boolean {

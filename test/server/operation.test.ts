@@ -67,6 +67,10 @@ describe("probes and counters", () => {
     expect((await predict(at.main!)).status).toBe(404);
     expect(await statusOf(`${at.torchserve}/models`)).toBe(404);
     expect(await statusOf(`${at["torchserve-management"]}/models`)).toBe(200);
+    // As TorchServe's own: the management port has nothing of the inference API.
+    expect((await predict(at["torchserve-management"]!)).status).toBe(404);
+    expect(await statusOf(`${at["torchserve-management"]}/ping`)).toBe(404);
+    expect(await statusOf(`${at.torchserve}/ping`)).toBe(200);
     expect(await statusOf(`${at.main}/v1/models/digits`)).toBe(200);
     expect(await statusOf(`${at.torchserve}/v1/models/digits`)).toBe(404);
     expect(await statusOf(`${at.metrics}/metrics`)).toBe(200);
@@ -268,6 +272,13 @@ describe("tensors without elements and without rows", () => {
       400,
       { error: "Expected sizes beside the 0 of at most 16777216 together for x.shape but received [1073741824, 0]" },
     ]);
+  });
+
+  test("what is no number is written as TorchServe's Python writes it", async () => {
+    const { url } = await identity();
+    const ask = async (body: string) => (await fetch(`${url}/predictions/values`, { method: "POST", body })).text();
+    expect(await ask("[[1.5,NaN],[-Infinity,Infinity]]")).toBe("[[1.5,NaN],[-Infinity,Infinity]]");
+    expect(await ask("[[1.5,-2]]")).toBe("[[1.5,-2]]");
   });
 
   test("a scalar counts as a whole batch, not as all rows that there could be", async () => {

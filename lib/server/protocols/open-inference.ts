@@ -142,12 +142,13 @@ export const openInference: Protocol = (context) => async (app) => {
 const MODEL_URLS = ["/models/:name", "/models/:name/versions/:version"];
 
 function addHealth(scope: FastifyInstance, { repository }: ProtocolContext): void {
-  const handler = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
+  const live = async (): Promise<object> => ({ live: true, ready: repository.ready });
+  const ready = async (_request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
     const { ready } = repository;
-    return reply.code(ready || request.url.endsWith("live") ? 200 : 503).send({ live: true, ready });
+    return reply.code(ready ? 200 : 503).send({ live: true, ready });
   };
-  addEndpoint(scope, "/health/live", { GET: { schema: NOTHING, handler } });
-  addEndpoint(scope, "/health/ready", { GET: { schema: NOTHING, handler } });
+  addEndpoint(scope, "/health/live", { GET: { schema: NOTHING, handler: live } });
+  addEndpoint(scope, "/health/ready", { GET: { schema: NOTHING, handler: ready } });
 }
 
 function addDescriptions(scope: FastifyInstance, { repository, management }: ProtocolContext): void {

@@ -6,6 +6,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { expected, expectedButGot, isLeNet5Error, LeNet5Error } from "../../errors.js";
 import { multipart } from "../dependencies.js";
+import { writeJson } from "../json.js";
 import type { BatchLimits, ModelRepository, VersionStatus } from "../model-repository.js";
 import type { Protocol, ProtocolContext } from "../protocol.js";
 import {
@@ -112,15 +113,7 @@ const PAGE = 100;
 
 /** TorchServe's inference API, and its management API where management is on. */
 export const torchServe: Protocol = (context) => async (app) => {
-  const contract = torchServeErrors(context.repository);
-  const below = (prefix: string, add: (scope: FastifyInstance) => void | Promise<void>) =>
-    app.register(
-      async (scope) => {
-        speak(scope, context, contract);
-        await add(scope);
-      },
-      { prefix },
-    );
+  const below = belowOf(app, context);
   await below("/ping", (scope) => addEndpoint(scope, "/", { GET: { schema: NOTHING, handler: pingOf(context) } }));
   await below("/predictions", (scope) =>
     inferenceScope(scope, context, "torchserve", (inference) => {
@@ -132,6 +125,26 @@ export const torchServe: Protocol = (context) => async (app) => {
   );
   await below("/models", (scope) => managementScope(scope, context, (managed) => addManagement(managed, context)));
 };
+
+/** Its management API alone, as TorchServe has it on a port of its own: `/ping` is the other port's. */
+export const torchServeManagement: Protocol = (context) => async (app) => {
+  const below = belowOf(app, context);
+  await below("/models", (scope) => managementScope(scope, context, (managed) => addManagement(managed, context)));
+};
+
+/** What adds routes below a part of the path, with the API's error contract. */
+function belowOf(app: FastifyInstance, context: ProtocolContext) {
+  const contract = torchServeErrors(context.repository);
+  return async (prefix: string, add: (scope: FastifyInstance) => void | Promise<void>): Promise<void> => {
+    await app.register(
+      async (scope) => {
+        speak(scope, context, contract);
+        await add(scope);
+      },
+      { prefix },
+    );
+  };
+}
 
 const pingOf =
   ({ repository }: ProtocolContext) =>
@@ -149,7 +162,7 @@ const predictOf =
     const raw = request.isMultipart() ? await dataOf(request) : wholeBody(request);
     const answer = await model.respond(raw, { signal: clientSignal(reply) });
     if (typeof answer === "string") return reply.type("text/plain; charset=utf-8").send(answer);
-    return reply.type("application/json").send(JSON.stringify(answer));
+    return reply.type("application/json").send(writeJson(answer));
   };
 
 function wholeBody({ body, headers }: FastifyRequest): RawRequest {

@@ -421,6 +421,20 @@ describe("the repository", () => {
   });
 });
 
+it("lives and is ready whatever else the address of the probe says", async () => {
+  const other = await serve(openInference);
+  const statusOf = async (path: string) => (await fetch(`${other.url}/v2/health/${path}`)).status;
+  try {
+    other.repository.ready = false;
+    for (const path of ["live", "live?verbose=1", "%6Cive", "live?"])
+      expect([path, await statusOf(path)]).toEqual([path, 200]);
+    for (const path of ["ready", "ready?live", "ready?as=live"])
+      expect([path, await statusOf(path)]).toEqual([path, 503]);
+  } finally {
+    await other.app.close();
+  }
+});
+
 it("asks for the token, but not for whether it lives", async () => {
   const other = await serve(openInference, { token: "secret" });
   try {
