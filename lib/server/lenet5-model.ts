@@ -7,6 +7,7 @@ import { decodeDigit, decodeDigitSync, imageFormatOf, type LeNet5 } from "../ind
 import { isFloat32Array, isObject } from "../is.js";
 import { readTensor, type Tensor } from "../tensor.js";
 import { Batcher, type BatchInput } from "./batcher.js";
+import { checkImage } from "./image-body.js";
 import type { LoadedModel, LoadedModelOptions } from "./loaded-model.js";
 import { jsonOf } from "./raw-body.js";
 import type { InferOptions, Inputs, RawRequest, TensorSpec } from "./served-model.js";
@@ -231,6 +232,7 @@ function imageSize(shape: readonly number[]): number | undefined {
 function pixelsOf(body: Uint8Array): Images | undefined {
   if (body.length === 0) throw expectedButGot("REQUEST_INVALID", "an image", "the request body", "none");
   if (imageFormatOf(body) !== undefined) {
+    checkImage(body, "the request body");
     const pixels = decodeDigitSync({ image: body });
     return pixels === undefined ? undefined : digit(pixels);
   }
@@ -240,7 +242,10 @@ function pixelsOf(body: Uint8Array): Images | undefined {
     return floats(new Float32Array(new Uint8Array(body).buffer));
   }
   const json = jsonOf(body);
-  if (json === undefined) return undefined;
+  if (json === undefined) {
+    checkImage(body, "the request body");
+    return undefined;
+  }
   const pixels = isObject(json.value) && !Array.isArray(json.value) ? json.value.pixels : json.value;
   const tensor = tensorFromJson(pixels, shapeOfNested(pixels, "the pixels"), "float32", "the pixels");
   return floats(tensor.data as Float32Array);

@@ -11,6 +11,7 @@ import {
 import { isMap, isObject } from "../is.js";
 import { ARRAY_OF, readTensor, type Tensor, type TensorData } from "../tensor.js";
 import { Batcher, type BatchInput } from "./batcher.js";
+import { checkImage } from "./image-body.js";
 import type { LoadedModel, LoadedModelOptions } from "./loaded-model.js";
 import type { ImageConfig } from "./model-config.js";
 import { jsonOf } from "./raw-body.js";
@@ -86,6 +87,7 @@ export class ScriptModel implements LoadedModel {
         const received = "an image, which config.json says nothing of (`image`)";
         throw expectedButGot("REQUEST_INVALID", "tensors as JSON", "the request body", received);
       }
+      checkImage(body, "the request body");
       named = await this.#batcher.submitMade(async () => this.#fromImage(body, image), options);
     } else {
       const json = jsonOf(body);

@@ -9,6 +9,7 @@ import { decodeDigits } from "../../data/image.js";
 import { expected, expectedButGot, LeNet5Error } from "../../errors.js";
 import { isObject } from "../../is.js";
 import type { DType, Tensor } from "../../tensor.js";
+import { checkImage } from "../image-body.js";
 import { parseJson } from "../json.js";
 import type { VersionStatus } from "../model-repository.js";
 import type { Protocol, ProtocolContext } from "../protocol.js";
@@ -142,7 +143,9 @@ const withVersion = (model: string, version: string | undefined): [name: string,
 async function byRows(model: ServedModel, instances: unknown, reply: FastifyReply): Promise<string> {
   if (!Array.isArray(instances) || instances.length === 0)
     throw expected("REQUEST_INVALID", "an array of at least one", "instances", instances);
-  const columns = isNamed(instances[0]) ? columnsOf(instances) : { [onlyInput(model.description)]: instances };
+  const columns = isNamed(instances[0])
+    ? columnsOf(instances, model.description)
+    : { [onlyInput(model.description)]: instances };
   const outputs = await run(model, columns, reply);
   for (const [name, { shape }] of outputs) {
     if (shape[0] === instances.length) continue;
@@ -188,8 +191,10 @@ function isBinary(value: unknown): value is { b64: string } {
 }
 
 /** Values by input, from rows that are all objects with the same keys. */
-function columnsOf(rows: readonly unknown[]): Record<string, unknown[]> {
+function columnsOf(rows: readonly unknown[], description: ModelDescription): Record<string, unknown[]> {
   const names = Object.keys(rows[0] as object);
+  // Before anything is made for each of them: a body has room for a million names.
+  for (const name of names) specOf(description, name);
   for (const row of rows) {
     if (!isNamed(row) || Object.keys(row).length !== names.length || names.some((name) => !Object.hasOwn(row, name)))
       throw expected("REQUEST_INVALID", `objects with ${names.join(", ").slice(0, 200)}`, "instances", row);
@@ -214,11 +219,7 @@ async function run(
   const files = new Map<string, readonly unknown[]>();
   const tensors = new Map<string, Tensor>();
   for (const [name, value] of Object.entries(columns)) {
-    const spec = description.inputs.find((input) => input.name === name);
-    if (spec === undefined) {
-      const want = `one of ${description.inputs.map((input) => input.name).join(", ")}`;
-      throw expected("REQUEST_INVALID", want, "inputs", name.slice(0, 80));
-    }
+    const spec = specOf(description, name);
     const list = Array.isArray(value) ? value : [value];
     const where = inputNamed(name);
     if (!list.some(isBinary)) {
@@ -232,6 +233,14 @@ async function run(
     return tensors;
   };
   return ofSignature(description, [...(await model.infer(files.size === 0 ? tensors : decoded, { signal }))]);
+}
+
+/** What is known of an input. @throws LENET5_REQUEST_INVALID where there is no such input */
+function specOf({ inputs }: ModelDescription, name: string): TensorSpec {
+  const spec = inputs.find((input) => input.name === name);
+  if (spec !== undefined) return spec;
+  const want = `one of ${inputs.map((input) => input.name).join(", ")}`;
+  throw expected("REQUEST_INVALID", want, "inputs", name.slice(0, 80));
 }
 
 const inputNamed = (name: string): string => `input "${name}"`;
@@ -251,7 +260,9 @@ async function imagesOf(files: readonly unknown[], where: string, signal: AbortS
     if (!isBinary(file)) throw expected("REQUEST_INVALID", 'every value as "b64" or none', where, file);
     if (!/^[A-Za-z0-9+/_-]*={0,2}$/.test(file.b64))
       throw expectedButGot("REQUEST_INVALID", "base64", `${where}'s b64`, "other text");
-    return { image: Buffer.from(file.b64, "base64") };
+    const image = Buffer.from(file.b64, "base64");
+    checkImage(image, `${where}'s b64`);
+    return { image };
   });
   const digits = await decodeDigits(images, { signal });
   return {

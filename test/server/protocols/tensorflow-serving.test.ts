@@ -220,6 +220,11 @@ describe("bad requests", () => {
     expect((await predict(wide, "echo")).status).toBe(200);
   });
 
+  it("an input that there is not, before anything is made of its rows", async () => {
+    const { status, json } = await predict({ instances: [{ nothing: 1 }, { other: 2 }] }, "echo");
+    expect([status, json]).toEqual([400, { error: expect.stringContaining("one of input0 for inputs") }]);
+  });
+
   it("a body over the limit", async () => {
     expect(await predict(" ".repeat(2 ** 20 + 1))).toMatchObject({ status: 400, json: { error: expect.any(String) } });
   });
