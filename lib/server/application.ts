@@ -2,6 +2,7 @@
 //
 // The main one has everything; a protocol with a port of its own has one with its routes alone. All of them see the same
 // repository and count into the same metrics.
+import type { Socket } from "node:net";
 import type { FastifyInstance } from "fastify";
 import { fastify } from "./dependencies.js";
 import { operations } from "./operations.js";
@@ -24,6 +25,9 @@ const PLUGINS: Readonly<Record<ProtocolName, Protocol>> = {
 
 /** All headers and the URL together, in bytes. */
 const MAX_HEADERS = 16_384;
+
+/** How often Node looks for requests that take too long to come, in milliseconds. */
+const CHECK = 1000;
 
 /** The application of the main address: protocols, operations, page. */
 export async function mainApplication(context: ProtocolContext, settings: ServerSettings): Promise<FastifyInstance> {
@@ -61,21 +65,36 @@ function emptyApplication({ repository }: ProtocolContext, settings: ServerSetti
     bodyLimit,
     // A slow body or header ends with 408, and holds its connection no longer.
     requestTimeout: requestTimeoutMilliseconds,
-    connectionTimeout: 0,
+    // Later than the 408 of a request that does not come to an end, which tells the client why.
+    connectionTimeout: requestTimeoutMilliseconds + 2 * CHECK,
     keepAliveTimeout: 72_000,
     // What is under way when the server closes gets its answer, also when it comes in on an open connection.
     return503OnClosing: false,
     forceCloseConnections: "idle",
     routerOptions: { maxParamLength: 1024, ignoreTrailingSlash: false },
-    http: { maxHeaderSize: MAX_HEADERS, headersTimeout: requestTimeoutMilliseconds, connectionsCheckingInterval: 1000 },
+    http: {
+      maxHeaderSize: MAX_HEADERS,
+      headersTimeout: requestTimeoutMilliseconds,
+      connectionsCheckingInterval: CHECK,
+    },
     exposeHeadRoutes: true,
     frameworkErrors: routerErrors(repository),
     ajv: VALIDATION,
   }) as unknown as FastifyInstance;
   application.server.maxConnections = maxConnections;
+  application.server.on("timeout", letGo);
   // Their bytes are bounded; a bound on their number would leave out the last ones without a word, a token among them.
   application.server.maxHeadersCount = 0;
   application.setErrorHandler(routerErrors(repository));
   application.setNotFoundHandler(nowhere(repository));
   return application;
+}
+
+/**
+ * Nothing has gone over a connection for a while. It is closed where its client does not take what it asked for, which would stay
+ * in memory for ever, and where it has asked for nothing; a request that waits for its model has a time-out of its own.
+ */
+function letGo(socket: Socket): void {
+  const { _httpMessage: answer } = socket as Socket & { _httpMessage?: unknown };
+  if (socket.writableLength > 0 || !answer) socket.destroy();
 }

@@ -1,5 +1,6 @@
 // Bearer tokens, one for inference and one for management, compared in a time that says nothing of them.
 import { createHash, timingSafeEqual } from "node:crypto";
+import { isIP } from "node:net";
 import type { onRequestAsyncHookHandler, onRequestHookHandler } from "fastify";
 import { LeNet5Error } from "../errors.js";
 import type { ProtocolContext } from "./protocol.js";
@@ -60,13 +61,23 @@ const NO_GUARD = ((_request, _reply, done) => done()) as onRequestHookHandler as
 
 /**
  * On a loopback address management asks for no token; a page of another site, open in the browser of whoever runs the server,
- * could still post to it. Browsers say where a request comes from, and no page can make them say otherwise.
+ * could still post to it. Browsers say where a request comes from, and no page can make them say otherwise. A page whose own name
+ * has been made to lead here is of the same site for its browser, which then says its name: nobody is asked by a name.
  */
 const NO_OTHER_SITE = (async ({ headers }) => {
   const from = headers["sec-fetch-site"];
-  if (from === undefined || from === "same-origin" || from === "none") return;
+  const isOwn = from === undefined || from === "same-origin" || from === "none";
+  if (isOwn && (headers.origin === undefined || isNumbered(headers.origin, headers.host))) return;
   throw new LeNet5Error("UNAUTHORIZED", "Expected a request of no other site for management but received one");
 }) as onRequestAsyncHookHandler;
+
+/** Whether an origin is the very address that is asked, and that an IP address or localhost. */
+function isNumbered(origin: string, address: string | undefined): boolean {
+  if (!URL.canParse(origin)) return false;
+  const { host, hostname } = new URL(origin);
+  const isOwnMachine = hostname === "localhost" || isIP(hostname.replace(/^\[|\]$/g, "")) !== 0;
+  return isOwnMachine && host === address?.toLowerCase();
+}
 
 function hashOf(token: string): Buffer {
   return createHash("sha256").update(token).digest();

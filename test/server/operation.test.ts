@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { request as ask } from "node:http";
 import { connect, type Socket } from "node:net";
 import { setTimeout as wait } from "node:timers/promises";
+import { gzipSync } from "node:zlib";
 import { afterEach, describe, expect, test } from "vitest";
 import { createServer } from "../../lib/server.js";
 import { cleanUp, emptyRepository, placeLeNet5, placeModule, serve } from "./models.js";
@@ -115,9 +116,10 @@ describe("tokens", () => {
 describe("management", () => {
   test("without a token is not for pages of other sites", async () => {
     const { url } = await withDigits();
-    const post = (path: string, site?: string) => {
-      const { host, port } = { host: "127.0.0.1", port: new URL(url).port };
-      const headers = site === undefined ? {} : { "sec-fetch-site": site };
+    const { port } = new URL(url);
+    const post = (path: string, site?: string, named: Record<string, string> = {}) => {
+      const host = "127.0.0.1";
+      const headers = { ...(site === undefined ? {} : { "sec-fetch-site": site }), ...named };
       return new Promise<number>((resolve, reject) => {
         const request = ask({ host, port, path, method: "POST", headers }, (answer) => {
           answer.resume();
@@ -131,6 +133,16 @@ describe("management", () => {
       for (const site of ["cross-site", "same-site"]) expect([path, await post(path, site)]).toEqual([path, 401]);
     expect((await predict(url)).status).toBe(200);
     for (const site of ["same-origin", "none", undefined]) expect(await post(paths[0]!, site)).toBe(200);
+    // A browser that does not know Sec-Fetch-Site, and a name that its owner has led here, for which browsers do not send it.
+    for (const [origin, host] of [
+      ["http://evil.example", `127.0.0.1:${port}`],
+      [`http://evil.example:${port}`, `evil.example:${port}`],
+      [`http://127.0.0.1:1`, `127.0.0.1:${port}`],
+      ["null", `127.0.0.1:${port}`],
+    ] as const)
+      expect([origin, await post(paths[0]!, undefined, { origin, host })]).toEqual([origin, 401]);
+    for (const host of [`127.0.0.1:${port}`, `localhost:${port}`, `[::1]:${port}`])
+      expect(await post(paths[0]!, "same-origin", { origin: `http://${host}`, host })).toBe(200);
   });
 
   test("is off where it was not asked for and others can reach the server", async () => {
@@ -218,6 +230,71 @@ describe("limits", () => {
     for (const socket of sockets) socket.destroy();
     await wait(50);
     expect((await predict(url)).status).toBe(200);
+  });
+
+  test("a client that does not take its answers is let go of; one that waits, or asks now and then, is not", async () => {
+    const { url, folder } = await withDigits({
+      requestTimeoutMilliseconds: 500,
+      maxQueueDelayMicroseconds: 3_500_000,
+      pollMilliseconds: 20,
+    });
+    await placeModule(folder, "values");
+    while ((await fetch(`${url}/v2/models/values/ready`)).status !== 200) await wait(20);
+    const { port } = new URL(url);
+    const silent = connect(Number(port), "127.0.0.1").on("error", () => {});
+    // Five times as many bytes in the answer as in the tensor: more than the system takes for a client.
+    const values = new Float32Array(1_500_000).fill(0.1);
+    const parameters = { binary_data_size: values.byteLength };
+    const head = JSON.stringify({ inputs: [{ name: "x", shape: [values.length], datatype: "FP32", parameters }] });
+    const lengths = `Content-Length: ${head.length + values.byteLength}\r\nInference-Header-Content-Length: ${head.length}`;
+    silent.pause().write(`POST /v2/models/values/infer HTTP/1.1\r\nHost: a\r\n${lengths}\r\n\r\n${head}`);
+    silent.write(new Uint8Array(values.buffer));
+    const start = performance.now();
+    const late = predict(url);
+    const kept = connect(Number(port), "127.0.0.1");
+    const live = async (): Promise<string> => {
+      kept.write("GET /livez HTTP/1.1\r\nHost: a\r\n\r\n");
+      return String(await once(kept, "data"));
+    };
+    expect(await live()).toMatch(/^HTTP\/1.1 200/);
+    await wait(3000);
+    expect(await live()).toMatch(/^HTTP\/1.1 200/);
+    expect((await late).status).toBe(200);
+    expect(performance.now() - start).toBeGreaterThan(3400);
+    await wait(2500);
+    // What the system had taken is read; then the connection is at its end, before that of the answer.
+    let read = "";
+    silent.setEncoding("latin1").on("data", (text: string) => {
+      read += text;
+    });
+    const end = await Promise.race([once(silent.resume(), "close"), wait(3000, "open")]);
+    expect(read).toMatch(/^HTTP\/1.1 200/);
+    expect(read.length).toBeLessThan(values.length * 19);
+    expect(end).not.toBe("open");
+    kept.destroy();
+  });
+
+  test("a picture that would have to be drawn is refused", async () => {
+    const { url } = await withDigits();
+    const filter = '<filter id="f"><feGaussianBlur stdDeviation="5000"/></filter>';
+    const drawn = `<rect width="28" height="28" filter="url(#f)"/>`.repeat(5000);
+    const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="28" height="28">${filter}${drawn}</svg>`;
+    const packed = gzipSync(svg);
+    const start = performance.now();
+    for (const body of [svg, packed, ` ${"<!-- -->".repeat(40)}${svg}`, svg.slice(0, 780).padEnd(784)]) {
+      const answer = await predict(url, { body });
+      expect([answer.status, ((await answer.json()) as { message: string }).message]).toEqual([
+        400,
+        expect.stringContaining("image of pixels"),
+      ]);
+    }
+    const instances = [{ b64: packed.toString("base64") }];
+    const answer = await fetch(`${url}/v1/models/digits:predict`, {
+      method: "POST",
+      body: JSON.stringify({ instances }),
+    });
+    expect([answer.status, await answer.text()]).toEqual([400, expect.stringContaining("image of pixels")]);
+    expect(performance.now() - start).toBeLessThan(500);
   });
 
   test("a full queue answers 503 with Retry-After, and serves again at once", async () => {
