@@ -14,7 +14,7 @@ import { page } from "./protocols/page.js";
 import { tensorFlowServing } from "./protocols/tensorflow-serving.js";
 import { torchServe, torchServeManagement } from "./protocols/torchserve.js";
 import { requestLog } from "./request-log.js";
-import { nowhere, routerErrors } from "./router-errors.js";
+import { brokenRequest, nowhere, routerErrors } from "./router-errors.js";
 
 /** The protocols of HTTP, each a plugin in a file of its own. */
 const PLUGINS: Readonly<Record<ProtocolName, Protocol>> = {
@@ -79,6 +79,7 @@ function emptyApplication({ repository }: ProtocolContext, settings: ServerSetti
     },
     exposeHeadRoutes: true,
     frameworkErrors: routerErrors(repository),
+    clientErrorHandler: brokenRequest,
     ajv: VALIDATION,
   }) as unknown as FastifyInstance;
   application.server.maxConnections = maxConnections;
