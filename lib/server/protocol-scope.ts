@@ -111,8 +111,16 @@ export function pathOf({ url }: FastifyRequest): string {
   return url.split("?", 1)[0]!.slice(0, 200);
 }
 
-/** Adds an address, and refuses the methods that it does not take before their bodies are read. */
-export function addEndpoint(scope: FastifyInstance, url: string, methods: Partial<Record<HTTPMethods, Method>>): void {
+/**
+ * Adds an address, and refuses the methods that it does not take before their bodies are read.
+ * @param others - methods that somebody else may take
+ */
+export function addEndpoint(
+  scope: FastifyInstance,
+  url: string,
+  methods: Partial<Record<HTTPMethods, Method>>,
+  others: readonly HTTPMethods[] = [],
+): void {
   for (const [method, { schema, handler }] of Object.entries(methods) as [HTTPMethods, Method][])
     scope.route({ method, url, schema, handler });
   const allowed = Object.keys(methods);
@@ -121,7 +129,7 @@ export function addEndpoint(scope: FastifyInstance, url: string, methods: Partia
     const takes = `${pathOf(request)} takes ${allowed.join(" and ")}`;
     throw new LeNet5Error("METHOD_NOT_ALLOWED", `${takes}, not ${request.method}`);
   };
-  const method = METHODS.filter((name) => !allowed.includes(name));
+  const method = METHODS.filter((name) => !allowed.includes(name) && !others.includes(name));
   scope.route({ method, url, onRequest: refuse, handler: refuse });
 }
 

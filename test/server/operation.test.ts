@@ -72,6 +72,20 @@ describe("probes and counters", () => {
     expect((await predict(at["torchserve-management"]!)).status).toBe(404);
     expect(await statusOf(`${at["torchserve-management"]}/ping`)).toBe(404);
     expect(await statusOf(`${at.torchserve}/ping`)).toBe(200);
+    const pathsOf = async (port: string) => {
+      const answer = await fetch(`${port}/`, { method: "OPTIONS" });
+      return answer.ok ? Object.keys(((await answer.json()) as { paths: object }).paths) : answer.status;
+    };
+    expect(await pathsOf(at.torchserve!)).toEqual([
+      "/ping",
+      "/predictions/{model_name}",
+      "/predictions/{model_name}/{model_version}",
+    ]);
+    expect(await pathsOf(at["torchserve-management"]!)).toContain("/models/{model_name}/{model_version}/set-default");
+    expect(await pathsOf(at.main!)).toBe(404);
+    const whole = await withDigits();
+    expect(await pathsOf(whole.url)).toHaveLength(7);
+    expect((await fetch(`${whole.url}/`)).headers.get("content-type")).toContain("text/html");
     expect(await statusOf(`${at.main}/v1/models/digits`)).toBe(200);
     expect(await statusOf(`${at.torchserve}/v1/models/digits`)).toBe(404);
     expect(await statusOf(`${at.metrics}/metrics`)).toBe(200);

@@ -61,7 +61,8 @@ export const page: Protocol = (context) => async (app) => {
         files ??= readFiles();
         return send(files[name], request, reply);
       };
-      addEndpoint(scope, path, { GET: { schema: NOTHING, handler } });
+      // OPTIONS of "/" is TorchServe's, where that is spoken.
+      addEndpoint(scope, path, { GET: { schema: NOTHING, handler } }, path === "/" ? ["OPTIONS"] : []);
     };
     serve("/", "index.html");
     for (const name of ["page.css", "page.js", "icon.svg"] as const) serve(`/page/${name}`, name);

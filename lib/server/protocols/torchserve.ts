@@ -5,6 +5,7 @@
 // API says of workers is therefore mapped on whether a model is loaded: no worker is an unloaded model, one or more a loaded one.
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { expected, expectedButGot, isLeNet5Error, LeNet5Error } from "../../errors.js";
+import { packageVersion } from "../../version.js";
 import { multipart } from "../dependencies.js";
 import { writeJson } from "../json.js";
 import type { BatchLimits, ModelRepository, VersionStatus } from "../model-repository.js";
@@ -124,13 +125,53 @@ export const torchServe: Protocol = (context) => async (app) => {
     }),
   );
   await below("/models", (scope) => managementScope(scope, context, (managed) => addManagement(managed, context)));
+  addDescription(app, { ...INFERENCE_PATHS, ...(context.management ? MANAGEMENT_PATHS : {}) });
 };
 
 /** Its management API alone, as TorchServe has it on a port of its own: `/ping` is the other port's. */
 export const torchServeManagement: Protocol = (context) => async (app) => {
   const below = belowOf(app, context);
   await below("/models", (scope) => managementScope(scope, context, (managed) => addManagement(managed, context)));
+  addDescription(app, context.management ? MANAGEMENT_PATHS : {});
 };
+
+/** What there is at each address, by method, as TorchServe's description names it. */
+type Paths = Readonly<Record<string, Readonly<Record<string, string>>>>;
+const predictions = { post: "predictions", put: "predictions" };
+const INFERENCE_PATHS: Paths = {
+  "/ping": { get: "ping" },
+  "/predictions/{model_name}": predictions,
+  "/predictions/{model_name}/{model_version}": predictions,
+};
+const model = { get: "describeModel", put: "setAutoScale", delete: "unregisterModel" };
+const MANAGEMENT_PATHS: Paths = {
+  "/models": { get: "listModels", post: "registerModel" },
+  "/models/{model_name}": model,
+  "/models/{model_name}/{model_version}": model,
+  "/models/{model_name}/{model_version}/set-default": { put: "setDefault" },
+};
+
+/** `OPTIONS /` and `/api-description`: the addresses as an OpenAPI document, which clients ask for to see that it is TorchServe's API. */
+function addDescription(app: FastifyInstance, paths: Paths): void {
+  const operation = (url: string, operationId: string): object => ({
+    operationId,
+    parameters: [...url.matchAll(/\{(\w+)\}/g)].map(([, name]) => ({
+      in: "path",
+      name,
+      required: true,
+      schema: { type: "string" },
+    })),
+    responses: { 200: { description: "OK" } },
+  });
+  const described = Object.entries(paths).map(([url, methods]) => [
+    url,
+    Object.fromEntries(Object.entries(methods).map(([method, id]) => [method, operation(url, id)])),
+  ]);
+  const info = { title: "TorchServe APIs", description: "lenet5-libtorch, as TorchServe", version: packageVersion };
+  const document = { openapi: "3.0.1", info, paths: Object.fromEntries(described) };
+  app.options("/", { schema: NOTHING }, async () => document);
+  app.get("/api-description", { schema: NOTHING }, async () => document);
+}
 
 /** What adds routes below a part of the path, with the API's error contract. */
 function belowOf(app: FastifyInstance, context: ProtocolContext) {
