@@ -3,7 +3,7 @@
 //
 // Problem: a file may be looked at while it is being written. Resolution: after the first look, what is new or changed is
 // loaded when it was the same in two looks one after the other; what has gone must be gone in two as well.
-import { expected, expectedButGot, isLeNet5Error } from "../errors.js";
+import { expected, expectedButGot, isLeNet5Error, LeNet5Error } from "../errors.js";
 import { readModelArchive } from "../index.js";
 import { isNativeError } from "../is.js";
 import type { BatchObserver, QueueLimits } from "./batcher.js";
@@ -97,7 +97,12 @@ export class FolderRepository implements ModelRepository {
     const checked = limitsOf(limits, "the request");
     checkName(name);
     if (version !== undefined) checkVersion(version);
-    const found = (await this.#found()).filter((each) => each.name === name);
+    const all = await this.#found().catch((cause) => {
+      const received = isNativeError(cause) ? cause.message.split(",", 1)[0]! : "an error";
+      const words = `Expected the folder of models for a load but received ${received}`;
+      throw new LeNet5Error("MODEL_UNAVAILABLE", words, { cause });
+    });
+    const found = all.filter((each) => each.name === name);
     const wanted = found.filter((each) => version === undefined || each.version === version);
     if (wanted.length === 0) throw notFound(name, version);
     await Promise.all(wanted.map((each) => this.#loadNow(each, checked)));

@@ -237,6 +237,11 @@ describe("what changes", () => {
     await rename(folder, `${folder}-away`);
     await wait(100);
     expect(states(server)).toEqual(["digits 1 ready *"]);
+    const load = server.repository.load("digits");
+    await expect(load).rejects.toMatchObject({
+      code: "LENET5_MODEL_UNAVAILABLE",
+      message: "Expected the folder of models for a load but received ENOENT: no such file or directory",
+    });
     await rename(`${folder}-away`, folder);
   });
 });
