@@ -1,6 +1,6 @@
 // The packages that the server alone needs. They are peer dependencies that need not be there: whoever only trains or
 // predicts installs none of them.
-import type Multipart from "@fastify/multipart";
+import type { Busboy } from "@fastify/busboy";
 import type Grpc from "@grpc/grpc-js";
 import type Fastify from "fastify";
 import type PromClient from "prom-client";
@@ -8,13 +8,13 @@ import { LeNet5Error } from "../errors.js";
 import { isNativeError, isObject } from "../is.js";
 import { lazily } from "../lazily.js";
 
-const HTTP = ["fastify", "@fastify/multipart", "prom-client"];
+const HTTP = ["fastify", "@fastify/busboy", "prom-client"];
 const GRPC = ["@grpc/grpc-js"];
 
 /** Fastify. @throws LENET5_DEPENDENCY_MISSING, with the command that installs it; so below */
 export const fastify = needed<typeof Fastify>("fastify", HTTP);
 /** Reads multipart bodies. */
-export const multipart = needed<typeof Multipart>("@fastify/multipart", HTTP);
+export const busboy = needed<typeof Busboy>("@fastify/busboy", HTTP);
 /** Counts for Prometheus. */
 export const promClient = needed<typeof PromClient>("prom-client", HTTP);
 /** Speaks gRPC. */

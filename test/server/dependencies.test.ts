@@ -16,5 +16,5 @@ test("without Fastify and its kin the error names the command that installs them
   ]);
   expect(stderr).toBe("");
   expect(stdout).toContain("LENET5_DEPENDENCY_MISSING");
-  expect(stdout).toContain("npm install fastify @fastify/multipart prom-client");
+  expect(stdout).toContain("npm install fastify @fastify/busboy prom-client");
 });

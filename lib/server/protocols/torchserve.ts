@@ -4,11 +4,11 @@
 // TorchServe's workers are processes; here one engine answers for all, whose threads the kernels use as they need. What its
 // API says of workers is therefore mapped on whether a model is loaded: no worker is an unloaded model, one or more a loaded one.
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
-import { expected, expectedButGot, isLeNet5Error, LeNet5Error } from "../../errors.js";
+import { expected, expectedButGot, LeNet5Error } from "../../errors.js";
 import { packageVersion } from "../../version.js";
-import { multipart } from "../dependencies.js";
 import { writeJson } from "../json.js";
 import type { BatchLimits, ModelRepository, VersionStatus } from "../model-repository.js";
+import { partsOf } from "../multipart.js";
 import type { Protocol, ProtocolContext } from "../protocol.js";
 import {
   addEndpoint,
@@ -118,8 +118,6 @@ export const torchServe: Protocol = (context) => async (app) => {
   await below("/ping", (scope) => addEndpoint(scope, "/", { GET: { schema: NOTHING, handler: pingOf(context) } }));
   await below("/predictions", (scope) =>
     inferenceScope(scope, context, "torchserve", (inference) => {
-      // Every part is bytes: as a field its bytes would become text, and its JSON a value.
-      inference.register(multipart(), { limits: multipartLimits(context), isPartAFile: () => true });
       const method = { schema: { params }, handler: predictOf(context) };
       for (const url of ["/:model", "/:model/:version"]) addEndpoint(inference, url, { POST: method, PUT: method });
     }),
@@ -200,39 +198,25 @@ const predictOf =
     const { model: name, version } = request.params as ModelParams;
     const model = repository.model(name!, version);
     request.servedBy = model.description;
-    const raw = request.isMultipart() ? await dataOf(request) : wholeBody(request);
+    const { body = NO_BYTES, headers } = request as FastifyRequest & { body?: Buffer };
+    const header = headers["content-type"] ?? "";
+    const contentType = mediaType(header);
+    const raw = contentType === "multipart/form-data" ? await dataOf(body, header) : { body, contentType };
     const answer = await model.respond(raw, { signal: clientSignal(reply) });
     if (typeof answer === "string") return reply.type("text/plain; charset=utf-8").send(answer);
     return reply.type("application/json").send(writeJson(answer));
   };
 
-function wholeBody({ body, headers }: FastifyRequest): RawRequest {
-  return { body: (body as Buffer | undefined) ?? Buffer.alloc(0), contentType: mediaType(headers["content-type"]) };
-}
+const NO_BYTES = Buffer.alloc(0);
 
-function mediaType(header: string | undefined): string {
-  return header === undefined ? "" : header.split(";", 1)[0]!.trim().toLowerCase();
+function mediaType(header: string): string {
+  const end = header.indexOf(";");
+  return (end < 0 ? header : header.slice(0, end)).trim().toLowerCase();
 }
-
-const multipartLimits = ({ bodyLimit }: ProtocolContext) => ({
-  fileSize: bodyLimit,
-  fieldNameSize: 100,
-  files: 2,
-  fields: 0,
-  parts: 2,
-  headerPairs: 100,
-});
 
 /** The part "data" of a form, else its part "body", as TorchServe's handlers read it. @throws LENET5_REQUEST_INVALID */
-async function dataOf(request: FastifyRequest): Promise<RawRequest> {
-  const parts = new Map<string, RawRequest>();
-  try {
-    for await (const part of request.files())
-      parts.set(part.fieldname, { body: await part.toBuffer(), contentType: mediaType(part.mimetype) });
-  } catch (error) {
-    if (isLeNet5Error(error) || typeof (error as { statusCode?: unknown }).statusCode === "number") throw error;
-    throw expectedButGot("REQUEST_INVALID", "a whole multipart form", "the body", (error as Error).message);
-  }
+async function dataOf(form: Buffer, header: string): Promise<RawRequest> {
+  const parts = await partsOf(form, header);
   const data = parts.get("data") ?? parts.get("body");
   if (data === undefined) throw expectedButGot("REQUEST_INVALID", 'a field "data"', "the form", "none");
   return data;
