@@ -27,9 +27,9 @@ export function imageFormatOf(bytes: Uint8Array): string | undefined {
     case 0x25:
       return textOf(bytes, 0, 5) === "%PDF-" ? "PDF" : undefined;
     case 0x00:
-      // Pixels mostly begin so, with black: no text is made of them.
-      if (bytes[4] === 0) return undefined;
-      if (textOf(bytes, 4, 8) === "ftyp") return "AVIF or HEIF";
+      // Pixels mostly begin so, with black: a text is made only of what may be one.
+      if (bytes[4] === 0x66) return textOf(bytes, 4, 8) === "ftyp" ? "AVIF or HEIF" : undefined;
+      if (bytes[4] !== 0x4a && bytes[4] !== 0x6a) return undefined;
       return /^(?:JXL|jP) {1,2}\r\n\x87\n/.test(textOf(bytes, 4, 12)) ? "JPEG XL or JPEG 2000" : undefined;
     case 0x3c:
     case 0xef:

@@ -25,7 +25,7 @@ const LARGE = 256;
 const LARGEST_BATCH = 1024;
 
 /** Full batches under way at the same time. */
-const AT_ONCE = 2;
+const AT_ONCE = 3;
 
 /** Predictions that share a native call: one element type, size and kind of answer. */
 class Batch {
