@@ -11,7 +11,7 @@ import { BoundedQueue } from "./queue.js";
 import { deviceName, disposedError, type ResultOptions, readRunOptions } from "./script-module/call-options.js";
 import type { ModuleInspection } from "./script-module/inspection.js";
 import { loadArchive } from "./script-module/load-archive.js";
-import { holdingUpLoop, loopHasTurned, mayHoldUpLoop } from "./script-module/loop-time.js";
+import { holdingUpLoop, loopTurn, mayHoldUpLoop } from "./script-module/loop-time.js";
 import { type TensorHandle, wrapTensor } from "./script-module/tensor-handle.js";
 import { ArgumentEncoder, type ScriptInput, type ScriptValue } from "./script-module/values.js";
 import type { Tensor } from "./tensor.js";
@@ -192,7 +192,8 @@ export class ScriptModule {
     this.#queue.check(signal);
     const call = this.#encode(method, args, keywords);
     // Reading the arguments may run the caller's code, which may make calls of its own.
-    if (!this.#queue.idle || !mayHoldUpLoop()) return this.#start(method, prepared(call), results, signal);
+    if (!this.#queue.idle) return this.#start(method, prepared(call), results, signal);
+    if (!mayHoldUpLoop()) return this.#startNextTurn(method, prepared(call), results, signal);
     const { positional, names, values } = call;
     const { keep, bigIntegers } = results;
     const made = this.#queue.runSync(() =>
@@ -236,12 +237,26 @@ export class ScriptModule {
     { keep, bigIntegers }: ResultOptions,
     signal: AbortSignal | undefined,
   ): Promise<unknown> {
+    const run = () => nativeCall(() => this.#native.run(method, call, keep, bigIntegers, wrapTensor));
+    return this.#queue.run(run, { signal, onDropped: () => libtorch("ScriptModule").dropCall(call) });
+  }
+
+  /** Has the event loop turn once; then a short call is made here, another one as by {@link #start}. */
+  #startNextTurn(
+    method: string,
+    call: NativeCallArguments,
+    { keep, bigIntegers }: ResultOptions,
+    signal: AbortSignal | undefined,
+  ): Promise<unknown> {
     const run = async () => {
-      try {
-        return await nativeCall(() => this.#native.run(method, call, keep, bigIntegers, wrapTensor));
-      } finally {
-        loopHasTurned();
+      await loopTurn();
+      if (mayHoldUpLoop()) {
+        const made = holdingUpLoop(() =>
+          nativeCallSync(() => this.#native.runPreparedIfShort(method, call, keep, bigIntegers, wrapTensor)),
+        );
+        if (made !== call) return made;
       }
+      return nativeCall(() => this.#native.run(method, call, keep, bigIntegers, wrapTensor));
     };
     return this.#queue.run(run, { signal, onDropped: () => libtorch("ScriptModule").dropCall(call) });
   }

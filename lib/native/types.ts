@@ -274,6 +274,14 @@ export interface NativeScriptModule {
     bigIntegers: boolean,
     wrap: WrapTensor,
   ): unknown;
+  /** The same for a prepared call, which is what it gives back where it did not run. */
+  runPreparedIfShort(
+    method: string,
+    call: NativeCallArguments,
+    keep: boolean,
+    bigIntegers: boolean,
+    wrap: WrapTensor,
+  ): unknown;
   to(device: string): Promise<ModuleInspection>;
   tensors(which: "parameters" | "buffers", keep: boolean, wrap: WrapTensor): Promise<unknown>;
   /** Only while nothing runs. */

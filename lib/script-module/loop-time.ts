@@ -2,14 +2,16 @@
 //
 // Problem: a call that is made on the calling thread settles its promise at once, so that code which awaits one such call
 // after another would never let a timer or a socket have its turn. Resolution: after a millisecond of them, whoever's
-// they were, calls go to another thread, until one came back from there: only the event loop can bring it.
+// they were, the next one waits until the event loop has turned.
+import { setImmediate as nextTurn } from "node:timers/promises";
 
 /** Milliseconds. */
 const AT_MOST = 1;
 
 let held = 0;
+let turn: Promise<void> | undefined;
 
-/** Whether a short call may still be made here. */
+/** Whether a short call may still be made here in this turn. */
 export function mayHoldUpLoop(): boolean {
   return held < AT_MOST;
 }
@@ -24,7 +26,11 @@ export function holdingUpLoop<T>(call: () => T): T {
   }
 }
 
-/** To be told by what the event loop brought back. */
-export function loopHasTurned(): void {
-  held = 0;
+/** Resolves once timers and sockets have had their turn. */
+export function loopTurn(): Promise<void> {
+  turn ??= nextTurn().then(() => {
+    held = 0;
+    turn = undefined;
+  });
+  return turn;
 }

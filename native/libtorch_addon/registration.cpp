@@ -24,6 +24,7 @@ Napi::Function script_module_class(Napi::Env env) {
                             C::InstanceMethod<&C::JS_run>("run"),
                             C::InstanceMethod<&C::JS_runSync>("runSync"),
                             C::InstanceMethod<&C::JS_runIfShort>("runIfShort"),
+                            C::InstanceMethod<&C::JS_runPreparedIfShort>("runPreparedIfShort"),
                             C::InstanceMethod<&C::JS_to>("to"),
                             C::InstanceMethod<&C::JS_tensors>("tensors"),
                             C::InstanceMethod<&C::JS_inspect>("inspect"),

@@ -111,6 +111,24 @@ Napi::Value ScriptModuleClass::JS_runIfShort(const Napi::CallbackInfo& info) {
   });
 }
 
+// runPreparedIfShort(method, call, keep, bigIntegers, wrap): the same for a prepared call, which is given back where it is
+// not short.
+Napi::Value ScriptModuleClass::JS_runPreparedIfShort(const Napi::CallbackInfo& info) {
+  return with_js_errors(info.Env(), [&]() -> Napi::Value {
+    const std::string method = text_of(info[0], "method");
+    const RunOptions run{boolean_of(info[2], "keep"), boolean_of(info[3], "bigIntegers")};
+    const Napi::Function wrap = function_of(info[4], "wrap");
+    const ModulePointer held = module();
+    PreparedPointer& call = from_external<PreparedPointer>(info[1], "call");
+    if (!call) throw Error("INVALID_ARGUMENT", "Expected a call that has not run for call but received a used one");
+    const uint64_t kind = kind_of_call(method, call->arguments);
+    if (!held->short_call(kind)) return info[1];
+    const PreparedPointer taken = std::move(call);
+    const lenet5::Value result = held->run_and_learn(method, std::move(taken->arguments), run.keep, kind, true);
+    return to_js(info.Env(), result, {wrap, run.big_integers});
+  });
+}
+
 // to(device)
 Napi::Value ScriptModuleClass::JS_to(const Napi::CallbackInfo& info) {
   return with_js_errors(info.Env(), [&]() -> Napi::Value {

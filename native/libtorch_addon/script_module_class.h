@@ -21,6 +21,7 @@ class ScriptModuleClass : public Napi::ObjectWrap<ScriptModuleClass> {
   Napi::Value JS_run(const Napi::CallbackInfo& info);
   Napi::Value JS_runSync(const Napi::CallbackInfo& info);
   Napi::Value JS_runIfShort(const Napi::CallbackInfo& info);
+  Napi::Value JS_runPreparedIfShort(const Napi::CallbackInfo& info);
   Napi::Value JS_to(const Napi::CallbackInfo& info);
   Napi::Value JS_tensors(const Napi::CallbackInfo& info);
   Napi::Value JS_inspect(const Napi::CallbackInfo& info);

@@ -65,7 +65,7 @@ describe("short calls", () => {
     }
   });
 
-  test("go to another thread once the loop was held up for a millisecond, and come back", async () => {
+  test("wait for the loop's turn once it was held up for a millisecond", async () => {
     const mlp = await load("mlp");
     for (let round = 0; round < 20; round++) {
       expect(await callsUntilShort(() => mlp.forward(x))).toBeDefined();
