@@ -16,11 +16,13 @@ void ShortCalls::took(uint64_t kind, int64_t nanoseconds, bool here) {
   if (records_.size() >= kMostKinds && records_.count(kind) == 0) records_.clear();
   Record& record = records_[kind];
   if (nanoseconds <= kShort) {
-    record.streak++;
-    return;
+    record.streak = std::min(record.streak + 1, record.needed + kRemembered);
+  } else if (nanoseconds <= kFarTooLong) {
+    record.streak = std::max(record.streak - kOutweighed, int64_t{0});
+  } else {
+    record.streak = 0;
+    if (here) record.needed = std::min(record.needed * 8, kLongestStreak);
   }
-  record.streak = 0;
-  if (here && nanoseconds > kFarTooLong) record.needed = std::min(record.needed * 8, kLongestStreak);
 }
 
 }  // namespace lenet5

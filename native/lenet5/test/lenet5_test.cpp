@@ -151,8 +151,13 @@ void short_calls() {
   };
   expect_equal(needed(1), 8, "eight short calls before one is made here");
   expect_equal(calls.expected(2), false, "nothing is known of another kind");
+  for (int i = 0; i < 100; i++) calls.took(1, brief, true);
   calls.took(1, long_one, true);
-  expect_equal(needed(1), 8, "one that was not short begins the count anew");
+  expect_equal(needed(1), 0, "one that was longer counts for little among a hundred that were short");
+  calls.took(1, long_one, true);
+  expect_equal(needed(1), 4, "a second one in a row sends the next one away");
+  for (int i = 0; i < 100; i++) calls.took(3, long_one, false);
+  expect_equal(needed(3), 8, "nothing but longer ones");
   calls.took(1, far_too_long, false);
   expect_equal(needed(1), 8, "however long it took on another thread");
   calls.took(1, far_too_long, true);
