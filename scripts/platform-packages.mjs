@@ -22,7 +22,7 @@ const SCOPE = "@lenet5-libtorch";
 export function packPackages({ output = join(root, "build", "packages"), prebuilds = join(root, "prebuilds") } = {}) {
   const platforms = existsSync(prebuilds) ? readdirSync(prebuilds).sort() : [];
   if (platforms.length === 0) throw new StepFailed(`Expected prebuilt addons in ${prebuilds}: run "npm run prebuild"`);
-  const own = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+  const own = { ...JSON.parse(readFileSync(join(root, "package.json"), "utf8")), ...hostedRepository() };
   rmSync(output, { recursive: true, force: true });
   const staged = join(output, "staged");
   const packed = platforms.map((platform) => {
@@ -47,6 +47,11 @@ export function packPackages({ output = join(root, "build", "packages"), prebuil
   const result = { platforms: packed, main: pack(folder, output) };
   rmSync(staged, { recursive: true });
   return result;
+}
+
+/** Where a workflow runs: the registry refuses provenance of a package that names another repository, or none. */
+function hostedRepository({ GITHUB_SERVER_URL: server, GITHUB_REPOSITORY: name } = process.env) {
+  return server && name ? { repository: { type: "git", url: `git+${server}/${name}.git` } } : {};
 }
 
 function platformPackage(platform, { version, license, engines, repository, author }, files) {

@@ -2,7 +2,7 @@
 import { execFile } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { expect, onTestFinished, test } from "vitest";
 import { packageRoot } from "#package-root";
@@ -114,4 +114,31 @@ test("the lock file names the packages of every platform, without which `npm ci`
   expect(named.length).toBeGreaterThan(50);
   const locked = new Set(Object.keys(packages).map((path) => path.replace(/^.*node_modules\//, "")));
   expect(named.filter((name) => !locked.has(name))).toEqual([]);
+});
+
+test("what is packed in a workflow names the workflow's repository, without which npm refuses its provenance", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "lenet5-packed-"));
+  try {
+    const prebuilds = join(folder, "prebuilds");
+    mkdirSync(join(prebuilds, "linux-x64"), { recursive: true });
+    writeFileSync(join(prebuilds, "linux-x64", "lenet5_fused.node"), "an addon");
+    const words = ["scripts/platform-packages.mjs", "--prebuilds", prebuilds, "--output", join(folder, "packed")];
+    const env = { ...process.env, GITHUB_SERVER_URL: "https://github.example", GITHUB_REPOSITORY: "who/what" };
+    const { stdout } = await run(process.execPath, words, { cwd: packageRoot, env });
+    const packed = stdout.trim().split("\n");
+    // The main package last: it names the others.
+    expect(packed.map((file) => basename(file).replace(/-\d.*/, ""))).toEqual([
+      "lenet5-libtorch-linux-x64",
+      "lenet5-libtorch",
+    ]);
+    for (const file of packed) {
+      const read = await run("tar", ["--extract", "--to-stdout", "--file", file, "package/package.json"]);
+      expect(JSON.parse(read.stdout).repository).toEqual({
+        type: "git",
+        url: "git+https://github.example/who/what.git",
+      });
+    }
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
