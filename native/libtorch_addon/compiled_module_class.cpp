@@ -9,10 +9,10 @@
 #include "../addon/checked.h"
 #include "../addon/constructors.h"
 #include "../addon/external.h"
-#include "../core/compute_threads.h"
 #include "../core/libtorch_threads.h"
 #include "js_value.h"
 #include "prepared_call.h"
+#include "run_task.h"
 #include "script_inspection_js.h"
 
 namespace lenet5::addon {
@@ -35,40 +35,16 @@ class LoadCompiledTask : public AsyncTask {
   LoadCompiledTask(Napi::Env env, CompiledRequest request) : AsyncTask(env), request_(std::move(request)) {}
 
  private:
-  void Run() override { module_ = CompiledModule::load(request_); }
+  void Run() override {
+    const LentThread lent;
+    module_ = CompiledModule::load(request_);
+  }
   Napi::Value Result(Napi::Env env) override {
     return constructors(env).compiled_module.New({to_external(env, std::make_unique<CompiledPointer>(module_))});
   }
 
   CompiledRequest request_;
   CompiledPointer module_;
-};
-
-class RunCompiledTask : public AsyncTask {
- public:
-  RunCompiledTask(Napi::Env env, CompiledPointer module, PreparedPointer call, bool keep, const Napi::Function& wrap)
-      : AsyncTask(env),
-        module_(std::move(module)),
-        call_(std::move(call)),
-        keep_(keep),
-        wrap_(Napi::Persistent(wrap)) {}
-
- private:
-  void Run() override {
-    const auto call = [this] { result_ = module_->run(std::move(call_->arguments), keep_); };
-    if (module_->worth_a_thread() && libtorch_threads() > 1) {
-      on_compute_thread(call);
-    } else {
-      call();
-    }
-  }
-  Napi::Value Result(Napi::Env env) override { return to_js(env, result_, {wrap_.Value(), false}); }
-
-  CompiledPointer module_;
-  PreparedPointer call_;
-  bool keep_;
-  Napi::FunctionReference wrap_;
-  lenet5::Value result_;
 };
 
 }  // namespace
@@ -120,10 +96,15 @@ Napi::Value CompiledModuleClass::JS_run(const Napi::CallbackInfo& info) {
     const bool keep = boolean_of(info[1], "keep");
     const Napi::Function wrap = function_of(info[2], "wrap");
     CompiledPointer held = module();
-    PreparedPointer call = std::move(from_external<PreparedPointer>(info[0], "call"));
-    if (!call) throw Error("INVALID_ARGUMENT", "Expected a call that has not run for call but received a used one");
+    PreparedPointer call = take_call(info[0]);
     held->before_run();
-    return AsyncTask::start(new RunCompiledTask(info.Env(), std::move(held), std::move(call), keep, wrap));
+    // As for a script module's call.
+    dismiss_idle_team();
+    const auto work = [keep](CompiledModule& called, Arguments arguments) {
+      return called.run(std::move(arguments), keep);
+    };
+    return AsyncTask::start(
+        new RunTask<CompiledModule>(info.Env(), std::move(held), std::move(call), work, false, wrap));
   });
 }
 

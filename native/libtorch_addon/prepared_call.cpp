@@ -47,6 +47,12 @@ Napi::Value keep_call(Napi::Env env, Arguments arguments) {
   return to_external(env, std::make_unique<PreparedPointer>(std::make_unique<PreparedCall>(env, std::move(arguments))));
 }
 
+PreparedPointer take_call(const Napi::Value& kept) {
+  PreparedPointer call = std::move(from_external<PreparedPointer>(kept, "call"));
+  if (!call) throw Error("INVALID_ARGUMENT", "Expected a call that has not run for call but received a used one");
+  return call;
+}
+
 Napi::Value prepare_call(const Napi::CallbackInfo& info) {
   return with_js_errors(
       info.Env(), [&]() -> Napi::Value { return keep_call(info.Env(), arguments_of(info[0], info[1], info[2])); });

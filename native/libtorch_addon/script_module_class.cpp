@@ -74,11 +74,16 @@ Napi::Value ScriptModuleClass::JS_run(const Napi::CallbackInfo& info) {
     const RunOptions run{boolean_of(info[2], "keep"), boolean_of(info[3], "bigIntegers")};
     const Napi::Function wrap = function_of(info[4], "wrap");
     ModulePointer held = module();
-    PreparedPointer call = std::move(from_external<PreparedPointer>(info[1], "call"));
-    if (!call) throw Error("INVALID_ARGUMENT", "Expected a call that has not run for call but received a used one");
+    PreparedPointer call = take_call(info[1]);
     // What this thread computed itself is over: another one's turn.
     dismiss_idle_team();
-    return AsyncTask::start(new RunTask(info.Env(), std::move(held), std::move(method), std::move(call), run, wrap));
+    const bool keep = run.keep;
+    const auto work = [method = std::move(method), keep](ScriptModule& called, Arguments arguments) {
+      const uint64_t kind = kind_of_call(method, arguments);
+      return called.run_and_learn(method, std::move(arguments), keep, kind, false);
+    };
+    return AsyncTask::start(
+        new RunTask<ScriptModule>(info.Env(), std::move(held), std::move(call), work, run.big_integers, wrap));
   });
 }
 

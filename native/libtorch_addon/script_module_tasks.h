@@ -11,11 +11,9 @@
 #include "../addon/async_task.h"
 #include "../addon/constructors.h"
 #include "../addon/external.h"
-#include "../core/compute_threads.h"
-#include "../core/libtorch_threads.h"
 #include "../core/script_module.h"
 #include "js_value.h"
-#include "prepared_call.h"
+#include "run_task.h"
 #include "script_inspection_js.h"
 
 namespace lenet5::addon {
@@ -27,19 +25,6 @@ template <>
 struct ExternalKind<ModulePointer> {
   static constexpr napi_type_tag tag{0xa7c3e95b1f0d8264, 0x36f8b1d4e2c7905a};
   static constexpr const char* name = "a loaded module";
-};
-
-// A thread of Node's pool that computes in libtorch for once, and leaves no team behind.
-struct LentThread {
-  LentThread() = default;
-  ~LentThread() { dismiss_team(); }
-  LentThread(const LentThread&) = delete;
-  LentThread& operator=(const LentThread&) = delete;
-};
-
-struct RunOptions {
-  bool keep;
-  bool big_integers;
 };
 
 class LoadTask : public AsyncTask {
@@ -59,40 +44,6 @@ class LoadTask : public AsyncTask {
   Archive archive_;
   std::string device_, where_;
   ModulePointer module_;
-};
-
-class RunTask : public AsyncTask {
- public:
-  RunTask(Napi::Env env, ModulePointer module, std::string method, PreparedPointer call, RunOptions options,
-          const Napi::Function& wrap)
-      : AsyncTask(env),
-        module_(std::move(module)),
-        method_(std::move(method)),
-        call_(std::move(call)),
-        options_(options),
-        wrap_(Napi::Persistent(wrap)) {}
-
- private:
-  void Run() override {
-    const uint64_t kind = kind_of_call(method_, call_->arguments);
-    const auto call = [this, kind] {
-      result_ = module_->run_and_learn(method_, std::move(call_->arguments), options_.keep, kind, false);
-    };
-    if (module_->worth_a_thread() && libtorch_threads() > 1) {
-      on_compute_thread(call);
-    } else {
-      const LentThread lent;
-      call();
-    }
-  }
-  Napi::Value Result(Napi::Env env) override { return to_js(env, result_, {wrap_.Value(), options_.big_integers}); }
-
-  ModulePointer module_;
-  std::string method_;
-  PreparedPointer call_;
-  RunOptions options_;
-  Napi::FunctionReference wrap_;
-  Value result_;
 };
 
 class MoveTask : public AsyncTask {
