@@ -5,6 +5,11 @@
 // undone; one that was made for another libtorch crashes, now or in the middle of a call. Resolution: everything that can be
 // known is read beforehand, from the library's tables and from its package's metadata. What it needs of libtorch comes from the
 // one in use; what that lacks is refused by name. Symbols are all resolved before any of its code runs.
+//
+// The library is opened by its path, after the checks read it by the same: a file that is replaced in between is opened
+// unchecked. Through its descriptor (/proc/self/fd/N) the dynamic linker would take $ORIGIN for /proc/self/fd and not find what
+// lies beside it (torchvision's own libjpeg), which would be opened by path in any case. Whoever can replace the file could
+// as well have had these checks pass: they are against mistakes, not against malice.
 import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync, realpathSync } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
