@@ -1,6 +1,6 @@
 // A package that PyTorch compiled ahead of time (AOTInductor, `.pt2`): load, look into, call.
 import { abortError, throwIfAborted } from "./abort.js";
-import { checkMachine, dropFolder, withFolder, withPackage } from "./compiled-module/package.js";
+import { checkMachine, dropFolder, unchecked, withFolder, withPackage } from "./compiled-module/package.js";
 import { assemble, type Leaf, leafCount, leavesOf, parseTree, signatureOf, type Tree } from "./compiled-module/tree.js";
 import { expected, expectedButGot, type LeNet5Error } from "./errors.js";
 import { type ModelSource, modelName } from "./formats/model-bytes.js";
@@ -130,18 +130,22 @@ export class CompiledModule {
       }
       const { CompiledModule: Native } = addon;
       await loadOperators(libraries);
-      const { module, files } = await withFolder(async (folder) => {
-        const { library, needed } = await unpack(folder, model, signal);
+      const { module, files, checksDimensions } = await withFolder(async (folder) => {
+        const { library, needed, checksDimensions } = await unpack(folder, model, signal);
         throwIfAborted(signal);
         openNeeds(library, where);
         const { AOTI_DEVICE_KEY: madeFor = "cpu", AOTI_CPU_ISA: instructions = "" } = metadata;
         const unpacked = { folder, model, device, madeFor, instructions, runners: concurrency, where };
-        return { module: await nativeCall(() => Native.load(unpacked)), files: folder, needed };
+        return { module: await nativeCall(() => Native.load(unpacked)), files: folder, needed, checksDimensions };
       });
       try {
         if (signal?.aborted) throw abortError(signal);
         const { inputs, outputs, ...found } = nativeCallSync(() => module.inspect());
         const { positional, keywords } = signatureOf(parseTree(inputs, `the arguments of ${where}`), where);
+        if (!checksDimensions && [...positional, ...keywords.values()].some((each) => leafCount(each) > 0)) {
+          const fix = "make it again with PyTorch 2.13 or later, and with size_asserts on";
+          throw unchecked(`how many dimensions its inputs have: ${fix}`, where);
+        }
         const inspection = {
           model,
           device: found.device,

@@ -26,6 +26,8 @@ const WHAT = "a package of AOTInductor (.pt2)";
 const MODELS = "data/aotinductor/";
 /** In the library of a package whose inputs are checked where this variable is set. */
 const CHECKS = Buffer.from("AOTI_RUNTIME_CHECK_INPUTS");
+/** In one that compares the number of dimensions too, which compilation with `size_asserts` off leaves out. */
+const DIMENSION_CHECKS = Buffer.from("expected ndim ");
 const MAX_INFLATED_BYTES = 256 * 1024 * 1024;
 const LARGEST_METADATA = 1024 * 1024;
 /** Kernels for graphics cards, which a library reads from its folder when it first runs them. */
@@ -38,12 +40,22 @@ const CHUNK = 1024 * 1024;
 const MACHINES: Record<string, string> = { x86_64: "x64", AMD64: "x64", aarch64: "arm64", arm64: "arm64" };
 const PLATFORMS: Record<string, string> = { linux: "linux", darwin: "darwin", win32: "win32" };
 
+/** What was unpacked. */
+export interface Unpacked {
+  /** The path of its library. */
+  library: string;
+  /** The folder is, for as long as the library is open. */
+  needed: boolean;
+  /** The library compares the number of its inputs' dimensions; one without inputs has nothing to compare. */
+  checksDimensions: boolean;
+}
+
 /** A package that has been proven whole. */
 export interface CheckedPackage {
   /** What the package says of each of its models: the device and the machine that it was made for, and what its maker added. */
   models: ReadonlyMap<string, Record<string, string>>;
-  /** Unpacks it into an empty folder; `needed`: for as long as the library is open. */
-  unpack(folder: string, model: string, signal?: AbortSignal): Promise<{ library: string; needed: boolean }>;
+  /** Unpacks it into an empty folder. */
+  unpack(folder: string, model: string, signal?: AbortSignal): Promise<Unpacked>;
 }
 
 /**
@@ -138,22 +150,29 @@ async function checkPackage(zip: ZipSource, where: string): Promise<CheckedPacka
       if (libraries.length !== 1) {
         throw corrupt(`one with ${libraries.length} compiled libraries for the model ${JSON.stringify(model)}`);
       }
-      let checked = false;
+      const seen = new Set<Buffer>();
       for (const { entry, name } of found) {
         // Sources, which libtorch would hand to a compiler.
         if (/\.(?:cpp|cu|h)$/.test(name)) continue;
         const target = join(folder, name);
         await mkdir(dirname(target), { recursive: true });
-        const watch = name === libraries[0]!.name ? CHECKS : undefined;
-        checked = (await copyEntry(zip, entry, target, { corrupt, watch, signal })) || checked;
+        const watch = name === libraries[0]!.name ? [CHECKS, DIMENSION_CHECKS] : [];
+        for (const each of await copyEntry(zip, entry, target, { corrupt, watch, signal })) seen.add(each);
       }
-      if (!checked) {
-        const made = "one whose library does not check its inputs: make it again with PyTorch 2.8 or later";
-        throw expectedButGot("SCRIPT_UNSUPPORTED", `${WHAT} that can be run safely`, where, made);
-      }
-      return { library: join(folder, libraries[0]!.name), needed: found.some(({ name }) => KERNEL.test(name)) };
+      if (!seen.has(CHECKS)) throw unchecked("its inputs: make it again with PyTorch 2.8 or later", where);
+      return {
+        library: join(folder, libraries[0]!.name),
+        needed: found.some(({ name }) => KERNEL.test(name)),
+        checksDimensions: seen.has(DIMENSION_CHECKS),
+      };
     },
   };
+}
+
+/** The error for a package that would take inputs that do not fit. */
+export function unchecked(what: string, where: string): LeNet5Error {
+  const made = `one whose library does not check ${what}`;
+  return expectedButGot("SCRIPT_UNSUPPORTED", `${WHAT} that can be run safely`, where, made);
 }
 
 /** Directly in a folder. */
@@ -184,7 +203,7 @@ function otherArchive(names: readonly string[]): string {
 
 /**
  * Copies an entry's contents into a new file and holds them against their checksum: the large ones were left unread before.
- * @returns whether `watch` is in them
+ * @returns which of `watch` are in them
  */
 async function copyEntry(
   zip: ZipSource,
@@ -196,12 +215,13 @@ async function copyEntry(
     signal,
   }: {
     corrupt: (received: string) => LeNet5Error;
-    watch: Buffer | undefined;
+    watch: readonly Buffer[];
     signal: AbortSignal | undefined;
   },
-): Promise<boolean> {
+): Promise<Set<Buffer>> {
   let sum = 0;
-  let seen = false;
+  const seen = new Set<Buffer>();
+  const longest = Math.max(0, ...watch.map(({ length }) => length));
   let tail = Buffer.alloc(0);
   async function* chunks(): AsyncGenerator<Buffer> {
     for (let at = 0; at < (entry.deflated ? 1 : entry.storedBytes); at += CHUNK) {
@@ -210,10 +230,10 @@ async function copyEntry(
       const chunk = entry.deflated ? await readZipEntry(zip, entry) : await zip.read(entry.start + at, length);
       if (!entry.deflated && chunk.length !== length) throw corrupt("a file that changed while it was read");
       sum = crc32(chunk, sum);
-      if (watch && !seen) {
+      if (seen.size < watch.length) {
         const joined = Buffer.concat([tail, chunk]);
-        seen = joined.includes(watch);
-        tail = Buffer.from(joined.subarray(Math.max(0, joined.length - watch.length)));
+        for (const each of watch) if (joined.includes(each)) seen.add(each);
+        tail = Buffer.from(joined.subarray(Math.max(0, joined.length - longest)));
       }
       yield chunk;
     }

@@ -121,11 +121,17 @@ bool input_checks_are_on() {
   return set != nullptr && *set != '\0' && *set != '0';
 }
 
-// A package's check looks at as many sizes and strides as the package was made for, however many a tensor has. A tensor
-// of up to five has room for them in itself, and what is read beyond is its own; more lie in memory of just their size.
+// A package's checks read sizes and strides through bare pointers (aoti_torch_get_sizes, aoti_torch_get_strides), as
+// many as the package was made for, however many the tensor has, each check up to the first that does not fit; only
+// then the number of dimensions is compared (assert_size_stride), without which whoever unpacks a package refuses it. A
+// tensor of up to five dimensions has them in itself: five sizes, five strides, then its offset and its number of
+// elements. What a package for seven dimensions reads of it is its own memory, for more it may be what follows. Six and
+// more dimensions lie on the heap in just the room that they take, where already the strides of one dimension more lie
+// outside.
 constexpr int64_t kMostDimensions = 5;
 
 // An object of its own, with no other strides than its sizes have: a package with dynamic sizes may not look at them.
+// The bits for conjugate and negative values are resolved: a package reads memory, and knows nothing of them.
 at::Tensor input_of(const at::Tensor& tensor, const std::string& name) {
   if (tensor.layout() != at::kStrided) {
     throw Error("SCRIPT_ARGUMENTS", "Expected a dense tensor for " + name + " but received a sparse one");
@@ -136,7 +142,8 @@ at::Tensor input_of(const at::Tensor& tensor, const std::string& name) {
                                      std::to_string(tensor.dim()));
   }
   const bool plain = tensor.strides() == at::IntArrayRef(c10::contiguous_strides(tensor.sizes()));
-  return plain ? tensor.detach() : tensor.detach().clone(at::MemoryFormat::Contiguous);
+  const at::Tensor own = plain ? tensor.detach() : tensor.detach().clone(at::MemoryFormat::Contiguous);
+  return own.resolve_conj().resolve_neg();
 }
 
 TensorInfo info_of(const std::string& name, const at::Tensor& tensor) {

@@ -230,6 +230,41 @@ print("null")`;
       expect(general.runSync([kept, null, [ramp(6, 2)]], { keywords })).toEqual(wanted);
     });
 
+    it("are refused where they do not compare the number of dimensions", async () => {
+      await expect(CompiledModule.load(path("unasserted"))).rejects.toMatchObject({
+        code: "LENET5_SCRIPT_UNSUPPORTED",
+        message: expect.stringMatching(/does not check how many dimensions its inputs have: .*size_asserts on/),
+      });
+    });
+
+    it("refuse fewer dimensions than they were made for, whatever lies behind the sizes that there are", async () => {
+      using six = await CompiledModule.load(path("six"));
+      // Behind five sizes lie the strides, the first of which is a size that the last dimension may have.
+      for (const shape of [[2, 3, 2, 3, 2], [2, 3, 2, 3], [2], []]) {
+        const refusal = { code: "LENET5_SCRIPT_ARGUMENTS" };
+        await expect(six.run([ramp(...shape)])).rejects.toMatchObject(refusal);
+      }
+    });
+
+    it("take a kept tensor with the bit for negative values as the values that it shows", async () => {
+      const file = join(folder, "negative.pt");
+      const made = `
+import sys, torch
+class Negative(torch.nn.Module):
+    def forward(self, x):
+        return torch._neg_view(x)
+torch.jit.trace(Negative(), torch.zeros(6, 4)).save(sys.argv[1])
+print("null")`;
+      await python(made, [file]);
+      using negative = await ScriptModule.load(file);
+      using kept = (await negative.run("forward", [ramp(6, 4)], { keep: true })) as unknown as TensorHandle;
+      const shown = (await kept.toTensor()) as Tensor<"float32">;
+      expect(shown.data).toEqual(ramp(6, 4).data.map((each) => -each));
+      const wanted = await general.run([shown, null, [ramp(6, 2)]], { keywords });
+      expect(await general.run([kept, null, [ramp(6, 2)]], { keywords })).toEqual(wanted);
+      expect(general.runSync([kept, null, [ramp(6, 2)]], { keywords })).toEqual(wanted);
+    });
+
     it("give back the memory of inputs that they refuse", async () => {
       const large = ramp(1_000_000, 4);
       const refused = (): Promise<unknown> => general.run([large, null, [ramp(6, 2)]], { keywords }).catch(() => {});
