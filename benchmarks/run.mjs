@@ -1,36 +1,47 @@
 #!/usr/bin/env node
 // Measures this package and its peers in one run: `npm run bench -- --help`.
-import { spawn } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { Child } from "./runner/child.mjs";
-import { testSet, unpackedMnist } from "./runner/data.mjs";
+import { dataSet, testSet } from "./runner/data.mjs";
 import { describeEnvironment } from "./runner/environment.mjs";
-import { readModel } from "./runner/model.mjs";
-import { benchmarks, modelFiles, packageEntry, resultFile } from "./runner/paths.mjs";
+import { filesFor, modelFor } from "./runner/model.mjs";
+import { executedMultiplyAdds, MULTIPLY_ADDS } from "./runner/multiply-adds.mjs";
+import { packageEntry, resultFile } from "./runner/paths.mjs";
+import { describedRecipe } from "./runner/recipes.mjs";
+import { judge, readAnswers } from "./runner/reference.mjs";
 import { significant, summarize } from "./runner/statistics.mjs";
+import { dense } from "./runner/suites/dense.mjs";
 import { inference } from "./runner/suites/inference.mjs";
+import { recipes } from "./runner/suites/recipes.mjs";
 import { scriptModule } from "./runner/suites/script-module.mjs";
 import { serving } from "./runner/suites/serving.mjs";
+import { specification } from "./runner/suites/specification.mjs";
 import { startup } from "./runner/suites/startup.mjs";
 import { training } from "./runner/suites/training.mjs";
 import { childEnvironment, fmaPeak, registry, takingPart } from "./runner/systems.mjs";
 import { plainTable, targetCells } from "./runner/table.mjs";
-import { compare, MULTIPLY_ADDS } from "./runner/targets.mjs";
+import { compare } from "./runner/targets.mjs";
 
-const suites = { startup, inference, training, "script-module": scriptModule, serving };
-/** Suites that start their processes themselves. */
-const BY_THEMSELVES = ["startup", "serving"];
+const suites = { startup, inference, training, dense, specification, "script-module": scriptModule, serving, recipes };
+/** Suites whose rounds the multiply-add peak is measured in. */
+const WITH_PEAK = ["inference", "training", "dense"];
+/** What `recipes` chooses is in the repository: it is run when it is asked for. */
+const DEFAULT_SUITES = Object.keys(suites).filter((name) => name !== "recipes");
 const help = `Usage: npm run bench -- [options]
 
-  --suite NAMES    startup, inference, training, script-module, serving, comma-separated (default: all)
+  --suite NAMES    ${Object.keys(suites).join(", ")}, comma-separated
+                   (default: all but recipes, which chooses each system's own recipe to 99 %)
   --systems NAMES  ${registry.map(({ name }) => name).join(", ")} (default: all)
   --batches LIST   batch sizes of the inference suite (default: 1,32,256,1024)
   --json FILE      where the result goes (default: benchmarks/results/latest.json)
   --threads N      threads of every system (default: 2)
-  --fits N         runs to 99 % of the systems that are compared (default: 5)
+  --fits N         runs to 99 % of every system, each with a seed of its own (default: 5)
+  --seed N         what the order of turns is drawn from (default: 1)
   --quick          few, short rounds: does everything work? No figures to quote.
 `;
 
@@ -49,6 +60,7 @@ function arguments_() {
         json: { type: "string", default: resultFile },
         threads: { type: "string", default: "2" },
         fits: { type: "string" },
+        seed: { type: "string", default: "1" },
         quick: { type: "boolean", default: false },
         help: { type: "boolean", default: false },
       },
@@ -58,8 +70,8 @@ function arguments_() {
   }
 }
 
-function names(text, known, option) {
-  const chosen = text === undefined ? known : text.split(",").map((name) => name.trim());
+function names(text, known, option, byDefault = known) {
+  const chosen = text === undefined ? byDefault : text.split(",").map((name) => name.trim());
   const unknown = chosen.find((name) => !known.includes(name));
   if (unknown !== undefined) fault(`--${option} ${unknown}: one of ${known.join(", ")}`);
   return chosen;
@@ -76,7 +88,7 @@ if (options.help) {
   console.log(help);
   process.exit(0);
 }
-const chosenSuites = names(options.suite, Object.keys(suites), "suite");
+const chosenSuites = names(options.suite, Object.keys(suites), "suite", DEFAULT_SUITES);
 const chosenSystems = names(
   options.systems,
   registry.map(({ name }) => name),
@@ -87,25 +99,20 @@ const settings = {
   threads: whole(options.threads, "threads", 1024),
   batches: options.batches.split(",").map((batch) => whole(batch, "batches", 10_000)),
   quick,
-  windowSeconds: quick ? 0.1 : 0.25,
-  inferenceRounds: quick ? 2 : 7,
-  trainingSeconds: quick ? 0.4 : 1.2,
-  trainingRounds: quick ? 2 : 5,
+  orderSeed: whole(options.seed, "seed", 2 ** 31),
+  windowSeconds: quick ? 0.1 : 0.5,
+  inferenceRounds: quick ? 2 : 9,
+  trainingSeconds: quick ? 0.4 : 1.5,
+  trainingRounds: quick ? 2 : 7,
+  denseRounds: quick ? 1 : 5,
   scriptModuleRounds: quick ? 2 : 5,
   startupRounds: quick ? 1 : 3,
   servingRounds: quick ? 1 : 3,
   servingSeconds: quick ? 1 : 3,
   servingWarmUp: 1,
   fits: options.fits === undefined ? (quick ? 1 : 5) : whole(options.fits, "fits", 100),
-  recipe: {
-    epochs: 3,
-    batchSize: 64,
-    learningRate: 0.005,
-    schedule: "one-cycle (PyTorch's OneCycleLR defaults, momenta left alone)",
-    optimizer: "Adam, beta1 0.9, beta2 0.999, epsilon 1e-8",
-    evaluation: "10,000 test images after each epoch",
-    seeds: "0, 1, … by run",
-  },
+  specificationRuns: quick ? 1 : 3,
+  recipe: describedRecipe,
 };
 
 const begin = performance.now();
@@ -125,25 +132,32 @@ const fail = (system, why, suite) => {
   report(`FAILED: ${system}: ${why}`);
 };
 
-const data = await unpackedMnist().catch((error) => fault(error.message));
-let model = await readModel();
-if (model === undefined && existsSync(packageEntry)) {
-  report("training the weights that every system is measured with");
-  await new Promise((done) => {
-    const maker = spawn(process.execPath, [join(benchmarks, "runner", "model.mjs"), data], { stdio: "inherit" });
-    maker.on("close", done);
-  });
-  model = await readModel();
+const scratch = await mkdtemp(join(tmpdir(), "lenet5-benchmarks-"));
+process.on("exit", () => execFileSync("rm", ["-rf", scratch]));
+const models = new Map();
+/** The weights and answers of a data set; made at the first call. */
+async function model(set) {
+  if (!models.has(set)) models.set(set, await modelFor(set, report));
+  return models.get(set);
 }
-if (model === undefined) fault("The measured weights could not be made: build the package first (npm run build).");
-const { firstImage, labels } = await testSet(data);
-const right = model.referenceLabels.filter((label, index) => label === labels[index]).length;
-if (right < 0.97 * model.referenceLabels.length)
-  fault(`The reference labels are right in only ${right} of 1,000 images.`);
+if (!existsSync(packageEntry)) fault("The package is not built: run `npm run build`.");
+const data = await dataSet("digits").catch((error) => fault(error.message));
+const digits = await model("digits").catch((error) => fault(error.message));
+const { images, labels } = await testSet(data);
+const right = digits.labels.filter((label, index) => label === labels[index]).length;
+if (right < 0.97 * labels.length) fault(`The reference labels are right in only ${right} of ${labels.length} images.`);
 
+const instructionSets = JSON.parse(
+  execFileSync(
+    process.execPath,
+    ["-e", `import(${JSON.stringify(packageEntry)}).then((m) => console.log(JSON.stringify(m.instructionSets())))`],
+    { encoding: "utf8" },
+  ),
+);
 const selected = registry.filter((system) => {
   if (!chosenSystems.includes(system.name)) return false;
-  const why = system.absent();
+  const lacking = system.needs !== undefined && !instructionSets.includes(system.needs);
+  const why = lacking ? `this processor has no ${system.needs}` : system.absent();
   if (why !== undefined) absent(system.name, why);
   return why === undefined;
 });
@@ -155,8 +169,10 @@ if (environment.loadAverageBefore > 0.5) {
   );
 }
 const childSettings = childEnvironment(settings.threads);
-const threadsUsed = new Map();
 const peaks = [];
+const repeated = [];
+/** What was chosen for a system in one suite stands in the next ones. */
+const choices = new Map();
 
 async function startPeak() {
   if (!existsSync(fmaPeak)) {
@@ -169,24 +185,30 @@ async function startPeak() {
   return child;
 }
 
-/** Starts the systems of a suite, loads weights and data, and stops each until its turn. */
-async function startChildren(suite) {
+/** Starts a system, loads weights and images, and stops it until its turn. */
+async function start(system, threads, set) {
+  const child = new Child(system, childEnvironment(threads));
+  try {
+    const { versions } = await child.ready();
+    environment.versions[system.name] = versions;
+    const loaded = await child.request({ cmd: "load", model: (await model(set)).files, threads });
+    Object.assign(environment.versions[system.name], loaded.versions);
+    await child.request({ cmd: "data", data: await dataSet(set) });
+    child.pause();
+    return child;
+  } catch (error) {
+    await child.end();
+    throw error;
+  }
+}
+
+/** Starts what runs anyone's TorchScript: it loads nothing yet. */
+async function startModules(suite) {
   const children = new Map();
   for (const system of takingPart(selected, suite)) {
-    if (system.suites[suite] !== undefined) {
-      absent(system.name, system.suites[suite], suite);
-      continue;
-    }
     const child = new Child(system, childSettings);
     try {
-      const { versions } = await child.ready();
-      environment.versions[system.name] = versions;
-      if (!system.modules) {
-        const loaded = await child.request({ cmd: "load", model: modelFiles, threads: settings.threads });
-        Object.assign(environment.versions[system.name], loaded.versions);
-        if (loaded.threads !== undefined) threadsUsed.set(system, loaded.threads);
-        await child.request({ cmd: "data", data });
-      }
+      environment.versions[system.name] = (await child.ready()).versions;
       child.pause();
       children.set(system, child);
     } catch (error) {
@@ -199,44 +221,57 @@ async function startChildren(suite) {
 
 const results = [];
 for (const suite of chosenSuites) {
-  const taking = takingPart(selected, suite);
+  const taking = takingPart(selected, suite).filter((system) => {
+    if (system.suites[suite] !== undefined) absent(system.name, system.suites[suite], suite);
+    return system.suites[suite] === undefined;
+  });
   report(`${suite}: ${taking.map(({ name }) => name).join(", ")}`);
-  const children = BY_THEMSELVES.includes(suite) ? new Map() : await startChildren(suite);
-  const yardstick = [...BY_THEMSELVES, "script-module"].includes(suite) ? undefined : await startPeak();
+  const children = suite === "script-module" ? await startModules(suite) : new Map();
+  const yardstick = WITH_PEAK.includes(suite) ? await startPeak() : undefined;
   const rows = await suites[suite]({
-    settings,
-    selected: taking,
-    children,
-    report,
-    fail,
-    absent,
-    model,
-    modelFiles,
-    data,
-    firstImage,
+    ...{ settings, selected: taking, children, report, fail, absent, choices, repeated, data, start },
+    model: { ...digits, referenceLabels: digits.labels },
+    modelFiles: filesFor("digits"),
+    firstImage: Array.from(images.subarray(0, 784), (value) => value / 255),
     environment: childSettings,
-    threadsOf: (system) => threadsUsed.get(system) ?? settings.threads,
+    folder: dataSet,
+    answersFile: (name) => join(scratch, `${name}.f32`),
+    judge: async (file, set) => judge(await readAnswers(file), (await model(set)).answers),
     versions: (system, versions) => {
       environment.versions[system.name] = versions;
     },
     peak: async () => {
-      if (yardstick === undefined) return;
+      if (yardstick === undefined) return undefined;
       peaks.push(await yardstick.turn({ cmd: "peak", threads: settings.threads, seconds: quick ? 0.1 : 0.3 }));
+      return peaks.at(-1).multiplyAddsPerSecond;
     },
   });
   await Promise.all([...children.values(), ...(yardstick ? [yardstick] : [])].map((child) => child.end()));
   results.push(...rows);
 }
 
+environment.instructionSets = instructionSets;
+environment.repeatedRounds = repeated;
 if (peaks.length > 0) {
   environment.fmaPeak = {
     ...summarize(peaks, ["multiplyAddsPerSecond"]),
     instructionSet: peaks.at(-1).instructionSet,
     threads: settings.threads,
   };
-  const possible = environment.fmaPeak.multiplyAddsPerSecond / MULTIPLY_ADDS;
+  const executed = { digits: executedMultiplyAdds(images) };
+  for (const { what } of results.filter((row) => row.suite === "dense")) {
+    executed[what] ??= executedMultiplyAdds((await testSet(await dataSet(what))).images);
+  }
+  environment.multiplyAdds = { nominal: MULTIPLY_ADDS, executed };
+  const share = (rate, each) => significant((rate * each) / environment.fmaPeak.multiplyAddsPerSecond, 3);
   for (const row of results) {
-    if (row.suite === "inference") row.shareOfPeak = significant(row.imagesPerSecond / possible, 3);
+    const predicts = row.suite === "inference" || (row.suite === "dense" && row.how === "inference");
+    if (!predicts) continue;
+    row.nominalShareOfPeak = share(row.imagesPerSecond, MULTIPLY_ADDS);
+    // What the peers execute is theirs to know. Batches below a dozen read fewer weights than the count says.
+    if (row.system.startsWith("lenet5-fused") && row.batch >= 12) {
+      row.shareOfPeak = share(row.imagesPerSecond, executed[row.what ?? "digits"]);
+    }
   }
 }
 environment.seconds = Math.round((performance.now() - begin) / 1000);

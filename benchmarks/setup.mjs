@@ -17,13 +17,18 @@ import {
   systems,
 } from "./runner/paths.mjs";
 
+const tensorflow = process.arch === "x64" && process.platform === "linux" ? "tensorflow-cpu" : "tensorflow";
+const TORCH = "2.13.0";
+/** What the suite script-module is made with. */
+const torchPackages = [`torch==${TORCH}`, "torchvision==0.28.*", "torchaudio==2.11.*", "timm==1.0.*"];
 const pythonPackages = [
-  "torch==2.13.0",
-  "tensorflow-cpu==2.21.*",
+  ...torchPackages,
+  `${tensorflow}==2.21.*`,
   "numpy",
-  "torchvision==0.28.*",
-  "torchaudio==2.11.*",
-  "timm==1.0.*",
+  "jax==0.10.*",
+  "onnxruntime==1.32.*",
+  "openvino==2026.4.*",
+  "ai-edge-litert==2.3.*",
 ];
 const nodePackages = {
   "@tensorflow/tfjs": "4.22.0",
@@ -86,7 +91,11 @@ async function python() {
   if (!existsSync(pythonExecutable)) {
     await run("python", process.env.LENET5_PYTHON ?? "python3", ["-m", "venv", pythonPeers]);
   }
-  await run("python", pythonExecutable, ["-m", "pip", "install", "--progress-bar", "off", ...pythonPackages]);
+  const install = (...packages) =>
+    run("python", pythonExecutable, ["-m", "pip", "install", "--progress-bar", "off", ...packages]);
+  // The build without CUDA, where pip's index or its folder of wheels has it: smaller, and opened sooner.
+  await install(`torch==${TORCH}+cpu`).catch(() => undefined);
+  await install(...pythonPackages);
 }
 
 async function scriptModules() {
@@ -147,6 +156,19 @@ async function tfjsNode() {
   );
 }
 
+/** The peers in Rust, for this machine's own processor. */
+async function rust() {
+  const target = join(nativePeers, "rust");
+  await run(
+    "rust",
+    "cargo",
+    ["build", "--release", "--locked", "--manifest-path", join(systems, "rust", "Cargo.toml")],
+    {
+      env: { ...process.env, CARGO_TARGET_DIR: target, RUSTFLAGS: "-C target-cpu=native" },
+    },
+  );
+}
+
 /** The libtorch to build libtorch-plain on: `LIBTORCH`, or that of the PyTorch peer. */
 async function libtorchDirectory() {
   if (process.env.LIBTORCH) return process.env.LIBTORCH;
@@ -174,10 +196,13 @@ await mkdir(nativePeers, { recursive: true });
 const results = [await step("python", pythonPackages, python), await step("node", nodePackages, node)];
 if (results[0]) {
   const maker = await readFile(join(systems, "script_models.py"), "utf8");
-  results.push(await step("script-models", [pythonPackages, maker], scriptModules));
+  results.push(await step("script-models", [torchPackages, maker], scriptModules));
 }
 if (results.every(Boolean)) results.push(await step("tfjs-node", [nodePackages, process.version], tfjsNode));
 results.push(await step("fma-peak", await sources("fma-peak"), () => native("fma-peak", {})));
+const rustFiles = ["Cargo.toml", "Cargo.lock", "src/lib.rs", "src/bin/tract.rs", "src/bin/candle.rs"];
+const rustSources = rustFiles.map((file) => readFile(join(systems, "rust", file), "utf8").catch(() => ""));
+results.push(await step("rust", await Promise.all(rustSources), rust));
 const torch = await libtorchDirectory().catch(() => undefined);
 if (torch === undefined) {
   console.error("libtorch-plain: failed: no libtorch; set LIBTORCH to a folder with include/ and lib/");

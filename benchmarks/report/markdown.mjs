@@ -34,7 +34,118 @@ function inferenceTables(result) {
     table((row) => figure(row.imagesPerSecond)),
     "Inference, latency of a call, median / 99th percentile:",
     table((row) => `${figure(row.p50Ms)} / ${milliseconds(row.p99Ms)}`),
+    ...waysTable(rows, batches),
   ];
+}
+
+/** How each system was run: the fastest of the ways and numbers of threads that were tried, and how far its answers are off. */
+function waysTable(rows, batches) {
+  if (!rows.some(({ candidates }) => candidates !== undefined)) return [];
+  const off = (found) => found.map((row) => row.largestDifference).filter((value) => typeof value === "number");
+  return [
+    "The way and the threads that were the fastest, of all that were tried, and the largest difference of a log-probability " +
+      "of 10,000 images from double precision; every candidate's time or error is in the result file:",
+    markdownTable(
+      [
+        ["", ...batches.map((batch) => `batch ${batch.toLocaleString("en-US")}`), "largest difference"],
+        ...bySystem(rows).map(([name, found]) => [
+          label(name),
+          ...batches.map((batch) => {
+            const row = found.find((one) => one.batch === batch);
+            return row === undefined ? "–" : `${row.settings}; ${row.threads} thread${row.threads === 1 ? "" : "s"}`;
+          }),
+          off(found).length > 0 ? Math.max(...off(found)).toExponential(1) : "–",
+        ]),
+      ],
+      batches.map((_, index) => index + 1),
+    ),
+  ];
+}
+
+function shareLine(result) {
+  const row = result.results.find(
+    (one) => one.suite === "inference" && one.system === "lenet5-fused" && one.batch === 256,
+  );
+  const counts = result.environment.multiplyAdds;
+  if (row?.shareOfPeak === undefined || counts === undefined) return [];
+  const percent = (share) => `${(100 * share).toFixed(0)} %`;
+  return [
+    `At a batch of 256 the fused engine executes ${Math.round(counts.executed.digits).toLocaleString("en-US")} multiply-adds ` +
+      `for a digit, ${percent(row.shareOfPeak)} of the measured peak. Counted as the ${counts.nominal.toLocaleString("en-US")} of ` +
+      `a direct convolution it would be ${percent(row.nominalShareOfPeak)}.`,
+  ];
+}
+
+/** Images that fill their frame, for each data set: inference by batch size, and training. */
+function denseTables(result) {
+  const rows = rowsOf(result, "dense");
+  if (rows.length === 0) return [];
+  const batches = [...new Set(rows.filter(({ how }) => how === "inference").map(({ batch }) => batch))];
+  return [...new Set(rows.map(({ what }) => what))].flatMap((what) => [
+    `Images that fill their frame, ${what}, images per second:`,
+    markdownTable([
+      ["", ...batches.map((batch) => `batch ${batch.toLocaleString("en-US")}`), "training, batch 64"],
+      ...bySystem(rows.filter((row) => row.what === what)).map(([name, found]) => {
+        const cell = (how, batch) => {
+          const row = found.find((one) => one.how === how && one.batch === batch);
+          if (row === undefined) return "–";
+          return row.correct === false ? "wrong answers" : figure(row.imagesPerSecond);
+        };
+        return [label(name), ...batches.map((batch) => cell("inference", batch)), cell("training", 64)];
+      }),
+    ]),
+  ]);
+}
+
+function specificationTable(result) {
+  const rows = rowsOf(result, "specification");
+  if (rows.length === 0) return [];
+  const { epochs, batchSize, evaluationBatch, learningRate } = rows[0];
+  return [
+    `Training as the specification has it: ${epochs} epochs, batch ${batchSize}, evaluated in batches of ` +
+      `${evaluationBatch.toLocaleString("en-US")}, Adam at a constant ${learningRate}; medians of ${rows[0].runs.length} seeds:`,
+    markdownTable([
+      ["", "training", "with start and evaluations", "accuracy"],
+      ...bySystem(rows).map(([name, [row]]) => [
+        label(name),
+        figure(row.seconds, "s"),
+        figure(row.withStartAndEvaluation, "s"),
+        `${(100 * row.accuracy).toFixed(2)} %`,
+      ]),
+    ]),
+  ];
+}
+
+const recipeText = ({ epochs, batchSize, learningRate }) =>
+  `${epochs} epochs, batch ${batchSize}, peak ${learningRate}`;
+
+function ownRecipesTable(result) {
+  const rows = rowsOf(result, "training").filter(({ own }) => own !== undefined);
+  if (rows.length === 0) return [];
+  return [
+    "Each system by its own recipe, chosen on a validation split, where it is not the common one:",
+    markdownTable(
+      [
+        ["", "recipe", "time to 99 %", "of it training", "reached by"],
+        ...bySystem(rows).map(([name, [{ own }]]) => [
+          label(name),
+          recipeText(own.recipe),
+          figure(own.secondsTo99, "s"),
+          own.secondsTo99 === null ? "–" : figure(own.secondsOfTraining, "s"),
+          own.reached,
+        ]),
+      ],
+      [1],
+    ),
+  ];
+}
+
+function repeatedLine({ repeatedRounds }) {
+  if (repeatedRounds === undefined || repeatedRounds.length === 0) return [];
+  const text = repeatedRounds
+    .map(({ suite, shareOfPeak }) => `${suite} ${(100 * shareOfPeak).toFixed(0)} %`)
+    .join(", ");
+  return [`Rounds in which the measured peak fell below 90 % of the best, and which were taken again: ${text}.`];
 }
 
 function trainingTable(result) {
@@ -145,7 +256,7 @@ function quickRun({ quick }) {
 }
 
 function machine({ date, processor, cores, os, threads }) {
-  return `Measured ${date?.slice(0, 10)} on ${processor} (${cores} cores, ${os}), ${threads} threads, medians of interleaved rounds`;
+  return `Measured ${date?.slice(0, 10)} on ${processor} (${cores} cores, ${os}), ${threads} threads, ratios are medians of the rounds' own, in each of which all systems took turns in random order`;
 }
 
 /** The one table for the README; `rest` is the address of the full report. */
@@ -172,6 +283,8 @@ export function report(result, charts) {
       quickRun(environment),
     markdownTable(targetCells(compare(result)), [2]),
     ...charts.map(({ name, title }) => `![${title}](${name}.svg)`),
+    ...shareLine(result),
+    ...repeatedLine(environment),
     ...inferenceTables(result),
     ...trainingTable(result),
     ...(recipe && rowsOf(result, "training").length > 0
@@ -180,6 +293,9 @@ export function report(result, charts) {
             `batch ${recipe.batchSize}, ${recipe.epochs} epochs; evaluated on ${recipe.evaluation}; seeds ${recipe.seeds}.`,
         ]
       : []),
+    ...ownRecipesTable(result),
+    ...specificationTable(result),
+    ...denseTables(result),
     ...startupTable(result),
     ...scriptModuleTable(result),
     ...servingTables(result),

@@ -13,7 +13,7 @@ const rowsOf = (result, suite) => result.results.filter((row) => row.suite === s
 const OURS = "#d55e00";
 const OURS_PALE = "#e69f00";
 const PEER = "#7f8fa6";
-const colourOf = (system) => (system === "lenet5-fused" ? OURS : system === "lenet5-libtorch" ? OURS_PALE : PEER);
+const colourOf = (system) => (system === "lenet5-fused" ? OURS : system.startsWith("lenet5-") ? OURS_PALE : PEER);
 
 const base = {
   $schema: "https://vega.github.io/schema/vega-lite/v6.json",
@@ -161,6 +161,66 @@ function startupChart(result) {
   };
 }
 
+/** Images a second on digits and on images that fill their frame, at the largest batch size that both have. */
+function denseChart(result) {
+  const rows = rowsOf(result, "dense").filter((row) => row.how === "inference" && row.correct);
+  const batch = [256, ...rows.map((row) => row.batch)].find((size) => rows.some((row) => row.batch === size));
+  const panels = [...new Set(rows.map(({ what }) => what))].map((what, index) =>
+    bars(
+      rows.filter((row) => row.what === what && row.batch === batch).map((row) => point(row, row.imagesPerSecond)),
+      { title: `${what}, batch ${batch}`, width: 300, labels: index === 0 },
+    ),
+  );
+  if (panels.length === 0) return undefined;
+  return {
+    name: "dense",
+    title: "Inference on images that fill their frame",
+    spec: { ...base, title: "Inference on images that fill their frame, images per second", hconcat: panels },
+  };
+}
+
+/** The specification's ten epochs: how long they take, and the accuracy after each. */
+function specificationChart(result) {
+  const rows = rowsOf(result, "specification");
+  const { epochs, batchSize, evaluationBatch, learningRate } = rows[0];
+  const ours = rows.map(({ system }) => label(system));
+  const learning = rows.flatMap((row) =>
+    row.accuracies.map((accuracy, index) => ({ label: label(row.system), epoch: index + 1, accuracy: 100 * accuracy })),
+  );
+  return {
+    name: "specification",
+    title: "The specification's training",
+    spec: {
+      ...base,
+      title: `Training as the specification has it: ${epochs} epochs, batch ${batchSize}, test batch ${evaluationBatch}, Adam at ${learningRate}`,
+      hconcat: [
+        bars(
+          rows.map((row) => point(row, row.seconds)),
+          { title: "seconds of training (lower is better)", width: 300, labels: true, text: (v) => figure(v, "s") },
+        ),
+        {
+          title: "accuracy on the test set, %",
+          width: 300,
+          height: Math.max(126, 21 * rows.length),
+          data: { values: learning },
+          mark: { type: "line", point: true },
+          encoding: {
+            x: { field: "epoch", type: "ordinal", title: "epoch", axis: { labelAngle: 0 } },
+            y: { field: "accuracy", type: "quantitative", title: null, scale: { zero: false } },
+            color: {
+              field: "label",
+              type: "nominal",
+              sort: ours,
+              legend: { title: null, orient: "right", labelLimit: 0 },
+            },
+          },
+        },
+      ],
+      resolve: { scale: { color: "independent" } },
+    },
+  };
+}
+
 /** The plots a result has figures for: `{ name, title, spec }`. */
 export function charts(result) {
   const has = (suite) => rowsOf(result, suite).length > 0;
@@ -169,6 +229,8 @@ export function charts(result) {
     has("inference") && latencyChart(result),
     has("training") && trainingChart(result),
     has("startup") && startupChart(result),
+    has("dense") && denseChart(result),
+    has("specification") && specificationChart(result),
   ].filter(Boolean);
 }
 

@@ -2,14 +2,24 @@
 import { readFile } from "node:fs/promises";
 import { registry } from "../runner/systems.mjs";
 
-const suites = ["inference", "training", "startup", "script-module", "serving"];
 const needed = {
   inference: ["batch", "imagesPerSecond", "p50Ms", "p99Ms"],
   training: ["batch", "imagesPerSecond"],
+  dense: ["batch", "imagesPerSecond"],
+  specification: ["epochs", "batchSize", "evaluationBatch", "learningRate", "seconds", "accuracy"],
+  recipes: ["epochs", "batchSize", "learningRate"],
   startup: ["importMs", "loadMs", "firstPredictionMs", "residentMB"],
   "script-module": ["p50Ms", "p99Ms"],
   serving: ["concurrency", "requestsPerSecond", "p50Ms", "p99Ms"],
 };
+const answers = (row) =>
+  ["inference", "script-module", "serving"].includes(row.suite) || (row.suite === "dense" && row.how === "inference");
+
+/** A way that was tried: its number of threads, its name, and its time or the error that it failed with. */
+function isCandidate(one) {
+  const outcome = one.error === undefined ? one.ms === undefined || one.ms > 0 : typeof one.error === "string";
+  return typeof one.name === "string" && Number.isInteger(one.threads) && outcome;
+}
 
 /** What is wrong with a result, as sentences; an empty list means nothing is. */
 export function problems(result) {
@@ -20,7 +30,7 @@ export function problems(result) {
   const known = new Set(registry.map(({ name }) => name));
   for (const [index, row] of result.results.entries()) {
     const where = `results[${index}]`;
-    if (!suites.includes(row.suite)) {
+    if (!Object.hasOwn(needed, row.suite)) {
       found.push(`${where}.suite is ${JSON.stringify(row.suite)}`);
       continue;
     }
@@ -28,8 +38,11 @@ export function problems(result) {
     for (const key of needed[row.suite]) {
       if (!(Number.isFinite(row[key]) && row[key] >= 0)) found.push(`${where}.${key} is ${JSON.stringify(row[key])}`);
     }
-    if (["inference", "script-module", "serving"].includes(row.suite) && typeof row.correct !== "boolean")
-      found.push(`${where}.correct is not a boolean`);
+    if (answers(row) && typeof row.correct !== "boolean") found.push(`${where}.correct is not a boolean`);
+    if (row.suite === "dense" && !(typeof row.what === "string" && ["inference", "training"].includes(row.how)))
+      found.push(`${where} names no data set and how it was used`);
+    if (row.candidates !== undefined && !(Array.isArray(row.candidates) && row.candidates.every(isCandidate)))
+      found.push(`${where}.candidates has one without a name, threads, and a time or an error`);
     if (row.suite === "training" && !(row.secondsTo99 === null || row.secondsTo99 > 0)) {
       found.push(`${where}.secondsTo99 is ${JSON.stringify(row.secondsTo99)}`);
     }

@@ -14,14 +14,18 @@ export const pythonExecutable = join(pythonPeers, process.platform === "win32" ?
 export const nodePeers = join(peers, "node");
 export const nativePeers = join(peers, "native");
 
-/** The trained weights every system is measured with, made once by `runner/model.mjs`. */
-export const model = join(peers, "model");
-export const modelFiles = {
-  description: join(model, "model.json"),
-  parameters: join(model, "lenet5.f32"),
-  torchscript: join(model, "lenet5.pt"),
-  onnx: join(model, "lenet5.onnx"),
-};
+/** The trained weights every system is measured with, made once by `runner/model.mjs`: a folder for each data set. */
+export function modelFilesOf(set) {
+  const folder = join(peers, "model", set);
+  return {
+    folder,
+    description: join(folder, "model.json"),
+    parameters: join(folder, "lenet5.f32"),
+    torchscript: join(folder, "lenet5.pt"),
+    onnx: join(folder, "lenet5.onnx"),
+  };
+}
+export const modelFiles = modelFilesOf("digits");
 
 /** The TorchScript files of the script-module suite, made by `systems/script_models.py`. */
 export const scriptModels = join(peers, "script-models");
@@ -29,6 +33,8 @@ export const scriptModels = join(peers, "script-models");
 /** The package as a user gets it. */
 export const packageEntry = join(root, "dist", "esm", "lenet5-libtorch.js");
 
+/** Each peer's own recipe to 99 %, chosen by `npm run bench -- --suite recipes`. */
+export const recipesFile = join(benchmarks, "results", "recipes.json");
 export const resultFile = join(benchmarks, "results", "latest.json");
 export const plots = join(root, "docs", "benchmarks");
 

@@ -25,17 +25,26 @@ export function significant(value, digits = 5) {
   return typeof value === "number" && Number.isFinite(value) ? Number(value.toPrecision(digits)) : null;
 }
 
+/** The ratios of two systems' rounds, each pair from the same round; rounds that one of them lacks are left out. */
+export function pairedRatios(above, below) {
+  return above
+    .map((value, index) => (value === null || !(below[index] > 0) ? null : value / below[index]))
+    .filter((ratio) => ratio !== null && Number.isFinite(ratio));
+}
+
 /**
  * The rounds of one measurement as a result's members: each key's median, the quartiles under `spread`, and the values
- * themselves under `rounds`, in the order of the rounds, so that two systems' rounds can be paired.
+ * themselves under `rounds`, in the order of the rounds, so that two systems' rounds can be paired; null stands for a round in
+ * which the measurement was not taken.
  */
 export function summarize(rounds, keys) {
   const summary = { spread: {}, rounds: {} };
   for (const key of keys) {
-    const values = rounds.map((round) => round[key]);
+    const all = rounds.map((round) => round?.[key] ?? null);
+    const values = all.filter((value) => value !== null);
     summary[key] = significant(median(values));
     summary.spread[key] = quartiles(values).map((value) => significant(value));
-    summary.rounds[key] = values.map((value) => significant(value));
+    summary.rounds[key] = all.map((value) => significant(value));
   }
   return summary;
 }

@@ -13,20 +13,20 @@ function ratioText({ ratio, target }) {
   return target < 1 ? `${(ratio * 100).toFixed(0)} %` : `${ratio.toFixed(2)} ×`;
 }
 
-const targetText = (target) => (target < 1 ? `${(target * 100).toFixed(0)} %` : `${target} ×`);
+const targetText = (target) => (target < 1 ? `${(target * 100).toFixed(0)} %` : `${Number(target.toFixed(2))} ×`);
 const reachedText = (reached) => (reached === null ? "not measured" : reached ? "yes" : "no");
 
 /** The promises as rows of cells, the heading first. */
 export function targetCells(rows) {
   return [
-    ["", "this package", "peer", "its figure", "ratio", "round by round", "at least", "reached"],
+    ["", "this package", "peer", "its figure", "ratio", "worst round", "at least", "reached"],
     ...rows.map((row) => [
       row.what,
       figure(row.ours, row.unit),
       row.peer,
       figure(row.theirs, row.unit),
       ratioText(row),
-      row.spread ? row.spread.map((value) => value.toFixed(2)).join(" – ") : "",
+      row.worst === null || row.worst === undefined ? "" : ratioText({ ...row, ratio: row.worst }),
       targetText(row.target),
       reachedText(row.reached),
     ]),

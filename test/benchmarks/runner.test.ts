@@ -8,6 +8,10 @@ import { benchmarkModule, benchmarksFolder } from "./modules.js";
 
 const { Child } = await benchmarkModule("runner/child.mjs");
 const { inference } = await benchmarkModule("runner/suites/inference.mjs");
+const { isRight, judge } = await benchmarkModule("runner/reference.mjs");
+const { quickest } = await benchmarkModule("runner/suites/recipes.mjs");
+const { texture } = await benchmarkModule("runner/data.mjs");
+const { seeded } = await benchmarkModule("systems/shared/network.mjs");
 
 let folder: string;
 // biome-ignore lint/suspicious/noExplicitAny: the runner is untyped
@@ -70,38 +74,70 @@ test.runIf(process.platform === "linux")("between its turns a system does not ru
   expect((await system.turn({ cmd: "load" })).ticks - ticks).toBeLessThan(200);
 });
 
-/** A run of the inference suite over systems that answer what the test says. */
-async function measure(systems: Record<string, { labels: number[]; rate: number }>) {
-  const order: string[] = [];
-  const failures: string[] = [];
-  const children = new Map(
-    Object.entries(systems).map(([name, { labels, rate }]) => [
-      { name },
-      {
-        async turn({ cmd, seconds }: { cmd: string; seconds: number }) {
-          if (cmd === "check") return { labels };
-          if (seconds === 0.25) order.push(name);
-          return { calls: rate * seconds, seconds, p50Ms: 1, p99Ms: 2 };
-        },
-      },
-    ]),
-  );
-  const results = await inference({
-    settings: { batches: [2], inferenceRounds: 3, windowSeconds: 0.25 },
-    children,
-    report: () => {},
-    fail: (system: string, why: string) => failures.push(`${system}: ${why}`),
-    peak: async () => {},
-    model: { referenceLabels: [7, 2, 1] },
-    threadsOf: () => 2,
-  });
-  return { order, failures, results };
+interface Fake {
+  labels?: number[];
+  /** Images a second by the number of threads. */
+  rate: number[];
+  fails?: string;
 }
 
-test("rounds are interleaved and begin with another system each time", async () => {
-  const right = { labels: [7, 2, 1], rate: 400 };
-  const { order, failures, results } = await measure({ a: right, b: right, c: { ...right, rate: 100 } });
-  expect(order).toEqual(["a", "b", "c", "b", "c", "a", "c", "a", "b"]);
+/** A run of the inference suite over systems that answer what the test says, on a machine with these peaks. */
+async function measure(systems: Record<string, Fake>, peaks: number[] = []) {
+  const order: string[] = [];
+  const failures: string[] = [];
+  const repeated: unknown[] = [];
+  const started: string[] = [];
+  const ended: string[] = [];
+  let peak = 0;
+  const results = await inference({
+    settings: { batches: [2], inferenceRounds: 3, windowSeconds: 0.25, threads: 2, orderSeed: 1 },
+    selected: Object.keys(systems).map((name) => ({ name })),
+    async start({ name }: { name: string }, threads: number) {
+      const { labels = [7, 2, 1], rate, fails } = systems[name]!;
+      started.push(`${name} ${threads}`);
+      return {
+        async turn({ cmd, seconds, output }: { cmd: string; seconds: number; output: string }) {
+          if (cmd === "check") {
+            await writeFile(output, JSON.stringify(labels));
+            const candidates = [
+              { name: "slow", ms: 2 },
+              { name: "fast", ms: 1 },
+            ];
+            return {
+              settings: "fast",
+              candidates: fails ? [...candidates, { name: "new", error: fails }] : candidates,
+            };
+          }
+          if (seconds === 0.25) order.push(name);
+          return { calls: rate[threads - 1]! * seconds, seconds, p50Ms: 1, p99Ms: 2 };
+        },
+        async end() {
+          ended.push(`${name} ${threads}`);
+        },
+      };
+    },
+    answersFile: (name: string) => join(folder, name),
+    async judge(file: string) {
+      const labels: number[] = JSON.parse(await readFile(file, "utf8"));
+      const wrongLabels = [7, 2, 1].filter((label, index) => label !== labels[index]).length;
+      return { wrongLabels, largestDifference: wrongLabels > 0 ? 1 : 1e-6 };
+    },
+    report: () => {},
+    fail: (system: string, why: string) => failures.push(`${system}: ${why}`),
+    peak: async () => (peaks.length === 0 ? undefined : (peaks[peak++] ?? peaks.at(-1))),
+    repeated,
+  });
+  return { order, failures, results, repeated, started, ended };
+}
+
+test("rounds are interleaved, in an order drawn anew for each", async () => {
+  const right = { rate: [100, 400] };
+  const { order, failures, results } = await measure({ a: right, b: right, c: { rate: [50, 100] } });
+  const inRounds = [0, 3, 6].map((at) => order.slice(at, at + 3));
+  for (const round of inRounds) expect(round.toSorted()).toEqual(["a", "b", "c"]);
+  expect(new Set(inRounds.map(String)).size).toBeGreaterThan(1);
+  // The seed repeats it.
+  expect((await measure({ a: right, b: right, c: right })).order).toEqual(order);
   expect(failures).toEqual([]);
   expect(results).toMatchObject([
     { suite: "inference", system: "a", batch: 2, imagesPerSecond: 800, p50Ms: 1, p99Ms: 2, correct: true },
@@ -111,14 +147,42 @@ test("rounds are interleaved and begin with another system each time", async () 
   expect(results[0].rounds.imagesPerSecond).toHaveLength(3);
 });
 
-test("a wrong or missing label fails the run and is in the result", async () => {
+test("one thread and all are tried, the better stays, and every candidate is in the result", async () => {
+  const { results, started, ended } = await measure({
+    alone: { rate: [500, 400], fails: "RuntimeError: no compiler" },
+    together: { rate: [100, 400] },
+  });
+  expect(started).toEqual(["alone 1", "alone 2", "together 1", "together 2"]);
+  expect(ended.slice(0, 2)).toEqual(["alone 2", "together 1"]);
+  expect(results.map(({ threads }: { threads: number }) => threads)).toEqual([1, 2]);
+  expect(results[0].threadCounts).toEqual([
+    { threads: 1, imagesPerSecond: 1000 },
+    { threads: 2, imagesPerSecond: 800 },
+  ]);
+  expect(results[0].settings).toBe("fast");
+  expect(results[0].candidates).toHaveLength(6);
+  expect(results[0].candidates[2]).toEqual({ threads: 1, name: "new", error: "RuntimeError: no compiler" });
+});
+
+test("a round on a slow machine is taken again, and the result says so", async () => {
+  const { results, repeated, order } = await measure({ a: { rate: [1, 400] } }, [100, 100, 80, 100, 100, 100]);
+  // The second and the third round border on the slow moment.
+  expect(order).toHaveLength(5);
+  expect(results[0].rounds.imagesPerSecond).toHaveLength(3);
+  expect(repeated).toEqual([
+    { suite: "inference, digits", round: 1, shareOfPeak: 0.8 },
+    { suite: "inference, digits", round: 2, shareOfPeak: 0.8 },
+  ]);
+});
+
+test("wrong answers fail the run and are in the result", async () => {
   const { failures, results } = await measure({
-    right: { labels: [7, 2, 1], rate: 10 },
-    wrong: { labels: [7, 3, 1], rate: 10_000 },
-    short: { labels: [7, 2], rate: 10_000 },
+    right: { rate: [1, 10] },
+    wrong: { labels: [7, 3, 1], rate: [1, 10_000] },
+    short: { labels: [7, 2], rate: [1, 10_000] },
   });
   expect(failures).toHaveLength(2);
-  expect(failures[0]).toMatch(/^wrong: .*1 of 1000 labels/);
+  expect(failures[0]).toMatch(/^wrong: .*1 labels are wrong/);
   expect(results.map(({ system, correct }: { system: string; correct: boolean }) => [system, correct])).toEqual([
     ["right", true],
     ["wrong", false],
@@ -126,11 +190,46 @@ test("a wrong or missing label fails the run and is in the result", async () => 
   ]);
 });
 
+test("answers are compared with double precision: labels, and each log-probability", () => {
+  const expected = Float64Array.from([-0.1, -3, -50, -4, -5, -6, -7, -8, -9, -10]);
+  const near = Float32Array.from(expected, (value) => value * (1 + 1e-6));
+  expect(judge(near, expected)).toMatchObject({ wrongLabels: 0 });
+  expect(isRight(judge(near, expected))).toBe(true);
+  // bfloat16's rounding keeps the label and is found.
+  const coarse = Float32Array.from(expected, (value) => value * (1 + 2 ** -8));
+  expect(judge(coarse, expected).wrongLabels).toBe(0);
+  expect(isRight(judge(coarse, expected))).toBe(false);
+  const other = Float32Array.from(expected).fill(0, 1, 2);
+  expect(judge(other, expected).wrongLabels).toBe(1);
+  expect(isRight(judge(Float32Array.from(expected).fill(Number.NaN), expected))).toBe(false);
+  expect(isRight(judge(near.subarray(1), expected))).toBe(false);
+});
+
+test("a recipe of a system's own is as accurate as the common one, and the quickest such", () => {
+  const recipe = (epochs: number, batchSize: number, accuracy: number) => ({ epochs, batchSize, accuracy });
+  const tried = [recipe(3, 64, 0.99), recipe(2, 64, 0.985), recipe(4, 256, 0.9901), recipe(3, 256, 0.986)];
+  expect(quickest(tried, { 64: 1000, 256: 3000 }, 0.9897)).toMatchObject({ epochs: 4, batchSize: 256 });
+  expect(quickest(tried, { 64: 1000, 256: 1100 }, 0.9897)).toMatchObject({ epochs: 3, batchSize: 64 });
+  expect(quickest(tried, { 64: 1000 }, 0.995)).toBeUndefined();
+});
+
+test("textures fill their frame, and classes differ", () => {
+  const random = seeded(3);
+  const pixels = new Uint8Array(784);
+  for (let label = 0; label < 10; label += 1) {
+    texture(pixels, label, random);
+    expect(Math.min(...pixels)).toBeGreaterThan(0);
+  }
+  const once = Uint8Array.from(pixels);
+  texture(pixels, 9, seeded(3));
+  expect(pixels).not.toEqual(once);
+});
+
 test("the command refuses what it does not know", () => {
   const run = (...args: string[]) =>
     spawnSync(process.execPath, [join(benchmarksFolder, "run.mjs"), ...args], { encoding: "utf8", timeout: 30_000 });
   expect(run("--help").stdout).toMatch(
-    /lenet5-fused, lenet5-fused-augmented, lenet5-libtorch, libtorch-plain, pytorch/,
+    /lenet5-fused, lenet5-fused-awaited, .*lenet5-libtorch, libtorch-plain, pytorch/,
   );
   for (const args of [["--suite", "speed"], ["--systems", "pytorch,keras"], ["--threads", "0"], ["--fast"]]) {
     const { status, stderr } = run(...args);

@@ -1,17 +1,15 @@
 // Images a second and latency by batch size. All systems are loaded at once and take turns within each round.
-import { CHECKED_IMAGES } from "../model.mjs";
-import { summarize } from "../statistics.mjs";
+import { chooseInference } from "../choosing.mjs";
+import { isRight } from "../reference.mjs";
+import { rounds } from "../rounds.mjs";
+import { significant, summarize } from "../statistics.mjs";
 
 /** Awaited calls of one image at the same time, measured beside the synchronous ones of this batch size. */
 const CROWD = 100_000;
 const crowdOf = ({ quick }) => (quick ? CROWD / 10 : CROWD);
 const CROWD_BATCH = 256;
-
-/** How many of the labels are not the reference's. */
-export function wrongLabels(labels, reference) {
-  if (!Array.isArray(labels) || labels.length !== reference.length) return reference.length;
-  return labels.reduce((count, label, index) => count + (label === reference[index] ? 0 : 1), 0);
-}
+/** Milliseconds of a call from which on a window needs no unmeasured one before it. */
+const SLOW = 40;
 
 /** The list turned by `by` places: nobody always follows the same neighbour. */
 export function rotated(list, by) {
@@ -20,91 +18,99 @@ export function rotated(list, by) {
 
 /** Takes one window; a short unmeasured one before it brings caches and clocks back. */
 async function window(child, request, previous) {
-  const slow = previous !== undefined && previous.p50Ms > 40;
+  const slow = previous !== undefined && previous.p50Ms > SLOW;
   if (!slow) await child.turn({ ...request, seconds: Math.min(0.03, request.seconds) });
   return child.turn(request);
 }
 
-export async function inference(run) {
-  const { settings, children, report, fail, peak } = run;
-  const measurements = new Map();
-  const running = new Set(children.keys());
+/** What is measured beside the synchronous calls: some awaited ones at a time, and a crowd of them. */
+async function beside({ settings }, { system, child, batch }, seconds, figures) {
+  if (system.concurrent) {
+    const concurrency = batch === 1 ? 64 : 4;
+    const together = await child.turn({ cmd: "concurrent", batch, seconds: seconds / 2, concurrency });
+    figures.set(`concurrent ${batch} ${system.name}`, { value: (together.calls * batch) / together.seconds });
+  }
+  if (system.crowd && batch === CROWD_BATCH) {
+    const { imagesPerSecond } = await child.turn({ cmd: "crowd", count: crowdOf(settings) });
+    figures.set(`crowd ${batch} ${system.name}`, { imagesPerSecond });
+  }
+}
 
-  const attempt = async (system, what, action) => {
+/** Measures a data set's images on every system. Resolves with rows without the suite's own members. */
+export async function measureInference(run, { suite, set, batches, count, alone }) {
+  const { settings, selected, report, fail } = run;
+  const measurements = [];
+  for (const system of selected) {
     try {
-      return await action();
+      const chosen = await chooseInference(run, system, set, batches);
+      for (const one of chosen) {
+        measurements.push(one);
+        if (isRight(one)) continue;
+        const wrong = `${one.wrongLabels} labels are wrong, the largest difference is ${one.largestDifference}`;
+        fail(system.name, `${set}, batch ${one.batch}, ${one.how}: ${wrong}`, suite);
+      }
+      report(`${suite}: ${system.name} ready, ${set} checked`);
     } catch (error) {
-      running.delete(system);
-      fail(system.name, `${what}: ${error.message}`, "inference");
-      return undefined;
+      fail(system.name, `${set}: ${error.message}`, suite);
     }
-  };
-
-  for (const system of [...running]) {
-    for (const batch of settings.batches) {
-      if (!running.has(system)) break;
-      const request = { cmd: "check", batch, count: CHECKED_IMAGES };
-      const reply = await attempt(system, `labels at batch ${batch}`, () => children.get(system).turn(request));
-      if (reply === undefined) break;
-      const wrong = wrongLabels(reply.labels, run.model.referenceLabels);
-      measurements.set(`${system.name} ${batch}`, {
-        system,
-        batch,
-        wrong,
-        settings: reply.settings,
-        rounds: [],
-        concurrent: [],
-        crowd: [],
-      });
-      if (wrong > 0) fail(system.name, `batch ${batch}: ${wrong} of ${CHECKED_IMAGES} labels are wrong`, "inference");
-    }
-    if (running.has(system)) report(`inference: ${system.name} ready, labels checked`);
   }
 
-  for (let round = 0; round < settings.inferenceRounds; round += 1) {
-    const begin = performance.now();
-    await peak();
-    for (const batch of settings.batches) {
-      for (const system of rotated([...running], round)) {
-        if (!running.has(system)) continue;
-        const measurement = measurements.get(`${system.name} ${batch}`);
-        const child = children.get(system);
-        const seconds = settings.windowSeconds;
-        const request = { cmd: "inference", batch, seconds };
-        const reply = await attempt(system, `batch ${batch}`, () => window(child, request, measurement.rounds.at(-1)));
-        if (reply === undefined) continue;
-        measurement.rounds.push({ ...reply, imagesPerSecond: (reply.calls * batch) / reply.seconds });
-        if (system.concurrent) {
-          const concurrency = batch === 1 ? 64 : 4;
-          const together = await attempt(system, `concurrent, batch ${batch}`, () =>
-            child.turn({ cmd: "concurrent", batch, seconds: seconds / 2, concurrency }),
-          );
-          if (together) measurement.concurrent.push({ value: (together.calls * batch) / together.seconds });
-        }
-        if (system.crowd && batch === CROWD_BATCH) {
-          const crowd = await attempt(system, `${crowdOf(settings)} calls at a time`, () =>
-            child.turn({ cmd: "crowd", count: crowdOf(settings) }),
-          );
-          if (crowd) measurement.crowd.push({ imagesPerSecond: crowd.imagesPerSecond });
+  const broken = new Set();
+  const last = new Map();
+  const seconds = settings.windowSeconds;
+  const take = async (order) => {
+    const figures = new Map();
+    for (const batch of batches) {
+      for (const one of order.of(measurements.filter((measurement) => measurement.batch === batch))) {
+        if (broken.has(one.system)) continue;
+        try {
+          const request = { cmd: "inference", batch, seconds };
+          const reply = await window(one.child, request, last.get(one));
+          last.set(one, reply);
+          figures.set(one, { ...reply, imagesPerSecond: (reply.calls * batch) / reply.seconds });
+          if (!alone) await beside(run, one, seconds, figures);
+        } catch (error) {
+          broken.add(one.system);
+          fail(one.system.name, `${set}, batch ${batch}: ${error.message}`, suite);
         }
       }
     }
-    const took = ((performance.now() - begin) / 1000).toFixed(0);
-    report(`inference: round ${round + 1} of ${settings.inferenceRounds}, ${took} s`);
-  }
+    return figures;
+  };
+  const taken = await rounds(run, `${suite}, ${set}`, count, take);
+  await Promise.all([...new Set(measurements.map(({ child }) => child))].map((child) => child.end()));
 
-  return [...measurements.values()]
-    .filter(({ rounds }) => rounds.length > 0)
-    .map(({ system, batch, wrong, settings: how, rounds, concurrent, crowd }) => ({
-      suite: "inference",
-      system: system.name,
-      batch,
-      ...summarize(rounds, ["imagesPerSecond", "p50Ms", "p99Ms"]),
-      ...(concurrent.length > 0 ? { concurrentImagesPerSecond: summarize(concurrent, ["value"]).value } : {}),
-      ...(crowd.length > 0 ? { crowd: { calls: crowdOf(settings), ...summarize(crowd, ["imagesPerSecond"]) } } : {}),
-      correct: wrong === 0,
-      wrongLabels: wrong,
-      settings: how,
-      threads: run.threadsOf(system),
-    }));
+  return measurements
+    .filter((one) => taken.has(one))
+    .map((one) => {
+      const { system, batch, how, threads, wrongLabels, largestDifference } = one;
+      const concurrent = taken.get(`concurrent ${batch} ${system.name}`);
+      const crowd = taken.get(`crowd ${batch} ${system.name}`);
+      return {
+        system: system.name,
+        batch,
+        ...summarize(taken.get(one), ["imagesPerSecond", "p50Ms", "p99Ms"]),
+        ...(concurrent ? { concurrentImagesPerSecond: summarize(concurrent, ["value"]).value } : {}),
+        ...(crowd ? { crowd: { calls: crowdOf(settings), ...summarize(crowd, ["imagesPerSecond"]) } } : {}),
+        correct: isRight(one),
+        wrongLabels,
+        largestDifference: significant(largestDifference, 3),
+        settings: how,
+        threads,
+        threadCounts: one.threadCounts.map((tried) => ({
+          ...tried,
+          imagesPerSecond: significant(tried.imagesPerSecond),
+        })),
+        candidates: one.candidates.map(({ ms, ...tried }) => ({
+          ...tried,
+          ...(ms === undefined ? {} : { ms: significant(ms, 4) }),
+        })),
+      };
+    });
+}
+
+export async function inference(run) {
+  const { batches, inferenceRounds: count } = run.settings;
+  const rows = await measureInference(run, { suite: "inference", set: "digits", batches, count });
+  return rows.map((row) => ({ suite: "inference", ...row }));
 }

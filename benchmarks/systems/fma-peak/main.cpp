@@ -35,6 +35,8 @@ __attribute__((always_inline)) inline float spin(float seed) {
 #if defined(__x86_64__)
 __attribute__((target("avx512f"))) float spin_avx512(float seed) { return spin<16>(seed); }
 __attribute__((target("avx2,fma"))) float spin_avx2(float seed) { return spin<8>(seed); }
+#elif defined(__aarch64__)
+float spin_neon(float seed) { return spin<4>(seed); }
 #endif
 
 struct Variant {
@@ -48,6 +50,8 @@ std::vector<Variant> variants() {
 #if defined(__x86_64__)
   if (__builtin_cpu_supports("avx512f")) found.push_back({"avx512", 16, spin_avx512});
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) found.push_back({"avx2", 8, spin_avx2});
+#elif defined(__aarch64__)
+  found.push_back({"neon", 4, spin_neon});
 #endif
   return found;
 }

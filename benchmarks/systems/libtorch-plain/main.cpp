@@ -94,8 +94,14 @@ class System {
   }
 
  private:
-  std::string load(const Request& request) {
+  static void use_threads(const Request& request) {
+    // Before the first parallel region: the threads of the pool inherit it.
+    at::globalContext().setFlushDenormal(true);
     torch::set_num_threads(static_cast<int>(request.number("threads")));
+  }
+
+  std::string load(const Request& request) {
+    use_threads(request);
     auto bytes = read(request.text("parameters"), 0);
     const float* at = reinterpret_cast<const float*>(bytes.data());
     torch::InferenceMode guard;
@@ -120,27 +126,33 @@ class System {
     directory_ = request.text("data");
     torch::InferenceMode guard;
     images_ = read_images(directory_, "t10k");
+    x_ = {};
     return "";
+  }
+
+  // The last batch is filled up with the first images.
+  std::vector<torch::Tensor> batches(int64_t size) const {
+    const int64_t missing = (size - images_.size(0) % size) % size;
+    return torch::cat({images_, images_.slice(0, 0, missing)}).split(size);
   }
 
   std::string check(const Request& request) {
     torch::InferenceMode guard;
-    const auto batch = static_cast<int64_t>(request.number("batch")), count = static_cast<int64_t>(request.number("count"));
-    std::string labels;
-    for (int64_t begin = 0; begin < count; begin += batch) {
-      auto answer = model_.forward(images_.slice(0, begin, begin + batch)).argmax(1);
-      for (int64_t i = 0; i < batch && begin + i < count; ++i) {
-        labels += (labels.empty() ? "" : ",") + std::to_string(answer[i].item<int64_t>());
-      }
+    std::vector<float> values;
+    for (const auto& batch : batches(static_cast<int64_t>(request.number("batch")))) {
+      const auto answer = model_.forward(batch).contiguous();
+      values.insert(values.end(), answer.data_ptr<float>(), answer.data_ptr<float>() + answer.numel());
     }
-    return "\"labels\":[" + labels + "],\"settings\":\"nn::Module, InferenceMode; normalisation folded into c1\"";
+    values.resize(static_cast<size_t>(images_.size(0) * 10));
+    protocol::write_floats(request.text("output"), values);
+    const std::string name = "\"nn::Module, InferenceMode; normalisation folded into c1\"";
+    return "\"settings\":" + name + ",\"candidates\":[{\"name\":" + name + "}]";
   }
 
   std::string inference(const Request& request) {
     torch::InferenceMode guard;
-    auto batches = images_.split(static_cast<int64_t>(request.number("batch")));
-    if (batches.back().size(0) != batches.front().size(0)) batches.pop_back();
-    const auto measured = protocol::measure([&](size_t index) { model_.forward(batches[index]); }, batches.size(),
+    const auto all = batches(static_cast<int64_t>(request.number("batch")));
+    const auto measured = protocol::measure([&](size_t index) { model_.forward(all[index]); }, all.size(),
                                             request.number("seconds"));
     return "\"calls\":" + std::to_string(measured.calls) + ",\"seconds\":" + std::to_string(measured.seconds) +
            ",\"p50Ms\":" + std::to_string(measured.p50_ms) + ",\"p99Ms\":" + std::to_string(measured.p99_ms);
@@ -183,10 +195,12 @@ class System {
       ++steps;
       if (steps > 0 && (seconds = protocol::seconds_since(begin)) >= request.number("seconds")) break;
     }
-    return "\"images\":" + std::to_string(steps * size) + ",\"seconds\":" + std::to_string(seconds);
+    return "\"images\":" + std::to_string(steps * size) + ",\"seconds\":" + std::to_string(seconds) +
+           ",\"settings\":\"a DataLoader over tensors in memory, optim::Adam\"";
   }
 
   std::string fit(const Request& request) {
+    use_threads(request);
     directory_ = request.text("data");
     prepare_training();
     auto test_x = normalized(read_images(directory_, "t10k"));
@@ -194,6 +208,8 @@ class System {
     const double maximum = request.number("learningRate");
     const auto epochs = static_cast<int64_t>(request.number("epochs"));
     const auto size = static_cast<size_t>(request.number("batchSize"));
+    const bool constant = request.text("schedule") == "constant";
+    const auto at_once = static_cast<int64_t>(request.has("evaluationBatch") ? request.number("evaluationBatch") : 1000);
     start(static_cast<uint64_t>(request.number("seed")), maximum);
     const int64_t steps = epochs * ((x_.size(0) + size - 1) / size);
     auto batches = loader(size);
@@ -202,15 +218,16 @@ class System {
     for (int64_t epoch = 1; epoch <= epochs; ++epoch) {
       const auto begin = protocol::Clock::now();
       for (auto& batch : *batches) {
-        static_cast<torch::optim::AdamOptions&>(adam_->param_groups()[0].options()).lr(one_cycle(done++, steps, maximum));
+        const double rate = constant ? maximum : one_cycle(done++, steps, maximum);
+        static_cast<torch::optim::AdamOptions&>(adam_->param_groups()[0].options()).lr(rate);
         step(batch);
       }
       training += protocol::seconds_since(begin);
       torch::InferenceMode guard;
       int64_t correct = 0;
-      for (int64_t i = 0; i < test_y.size(0); i += 1000) {
-        auto answer = trained_->forward(test_x.slice(0, i, i + 1000)).argmax(1);
-        correct += (answer == test_y.slice(0, i, i + 1000)).sum().item<int64_t>();
+      for (int64_t i = 0; i < test_y.size(0); i += at_once) {
+        auto answer = trained_->forward(test_x.slice(0, i, i + at_once)).argmax(1);
+        correct += (answer == test_y.slice(0, i, i + at_once)).sum().item<int64_t>();
       }
       protocol::say("{\"event\":\"evaluation\",\"epoch\":" + std::to_string(epoch) +
                     ",\"accuracy\":" + std::to_string(static_cast<double>(correct) / test_y.size(0)) +

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <fstream>
 #include <functional>
 #include <iostream>
 #include <string>
@@ -26,6 +27,7 @@ class Request {
     size_t at = value_of(key) + 1;
     return line_.substr(at, line_.find('"', at) - at);
   }
+  bool has(const std::string& key) const { return line_.find("\"" + key + "\":") != std::string::npos; }
   double number(const std::string& key) const { return std::stod(line_.substr(value_of(key))); }
 
   std::vector<float> numbers(const std::string& key) const {
@@ -49,6 +51,13 @@ class Request {
 };
 
 inline void say(const std::string& json) { std::cout << json << std::endl; }
+
+// Raw floats, little endian: the answers that the runner compares.
+inline void write_floats(const std::string& path, const std::vector<float>& values) {
+  std::ofstream file(path, std::ios::binary);
+  file.write(reinterpret_cast<const char*>(values.data()), static_cast<std::streamsize>(values.size() * sizeof(float)));
+  if (!file) throw std::runtime_error("cannot write " + path);
+}
 
 struct Measured {
   size_t calls;

@@ -45,14 +45,41 @@ export async function readIdx(data, name) {
 export function normalized(images, mean, std) {
   const count = images.length / 784;
   const values = new Float32Array(count * 1024).fill(-mean / std);
+  const table = Float32Array.from({ length: 256 }, (_, byte) => (byte / 255 - mean) / std);
   for (let image = 0; image < count; image += 1) {
     for (let y = 0; y < 28; y += 1) {
-      for (let x = 0; x < 28; x += 1) {
-        values[image * 1024 + (y + 2) * 32 + x + 2] = (images[image * 784 + y * 28 + x] / 255 - mean) / std;
-      }
+      const to = image * 1024 + (y + 2) * 32 + 2;
+      const from = image * 784 + y * 28;
+      for (let x = 0; x < 28; x += 1) values[to + x] = table[images[from + x]];
     }
   }
   return values;
+}
+
+/** The learning rate of a step by the recipe. */
+export function rateOf({ schedule = "one-cycle", learningRate }, step, steps) {
+  return schedule === "constant" ? learningRate : oneCycle(step, steps, learningRate);
+}
+
+/** Numbers in 0..1 that a seed repeats (mulberry32): what shuffles images and turns is reproducible. */
+export function seeded(seed) {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/** A shuffled copy, Fisher and Yates's. */
+export function shuffled(list, random) {
+  const order = list.slice();
+  for (let i = order.length - 1; i > 0; i -= 1) {
+    const j = Math.floor(random() * (i + 1));
+    [order[i], order[j]] = [order[j], order[i]];
+  }
+  return order;
 }
 
 /** OneCycleLR's learning rate with PyTorch's default arguments, the momenta left alone. */

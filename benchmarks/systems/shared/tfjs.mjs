@@ -1,5 +1,5 @@
 // What the three TensorFlow.js systems share: the network, its predictions and its training. They differ in the backend.
-import { argmax, foldNormalization, normalized, oneCycle, readIdx, readParameters } from "./network.mjs";
+import { foldNormalization, normalized, rateOf, readIdx, readParameters, seeded, shuffled } from "./network.mjs";
 import { serve } from "./protocol.mjs";
 
 /** PyTorch's layouts to tfjs': filters [out,in,h,w] → [h,w,in,out], dense [out,in] → [in,out], c5 as a dense layer. */
@@ -50,14 +50,9 @@ function fresh(tf, seed) {
   return variables;
 }
 
-function shuffled(count) {
-  const order = Int32Array.from({ length: count }, (_, index) => index);
-  for (let i = count - 1; i > 0; i -= 1) {
-    const j = Math.floor(Math.random() * (i + 1));
-    [order[i], order[j]] = [order[j], order[i]];
-  }
-  return order;
-}
+const rowsOf = (count) => Int32Array.from({ length: count }, (_, index) => index);
+/** Adam as every system takes it; tfjs's own epsilon is 1e-7. */
+const adam = (tf, rate) => tf.train.adam(rate, 0.9, 0.999, 1e-8);
 
 /** Serves one backend. `start` picks it and returns the versions' owner's `tf`; `trains` is false where it cannot. */
 export function serveTfjs({ tf, backend, versions, start, settings, trains = true, threads }) {
@@ -94,24 +89,28 @@ export function serveTfjs({ tf, backend, versions, start, settings, trains = tru
   const system = {
     versions,
     async load(model, count) {
-      await start(count);
-      await tf.setBackend(backend);
-      await tf.ready();
+      await this.useThreads(count);
       parameters = place(tf, foldNormalization(await readParameters(model)));
       return threads === undefined ? {} : { threads };
     },
-    prepare(images, batch) {
+    candidates(images, batch) {
       const size = batch * 784;
-      return {
-        settings,
-        // Making the tensor belongs to the call: a user holds pixels, not tensors.
-        call: (index) =>
-          tf.tidy(() => {
-            const x = tf.tensor4d(images.subarray(index * size, (index + 1) * size), [batch, 28, 28, 1]);
-            return tf.logSoftmax(forward(tf, parameters, x, "same")).dataSync();
-          }),
-        labels: (answer) => argmax(answer),
+      const tensorOf = (index) => tf.tensor4d(images.subarray(index * size, (index + 1) * size), [batch, 28, 28, 1]);
+      const answered = (x) => tf.logSoftmax(forward(tf, parameters, x, "same")).dataSync();
+      const answer = (values) => values;
+      const fresh = async () => ({ call: (index) => tf.tidy(() => answered(tensorOf(index))), answer });
+      const resident = async () => {
+        const tensors = Array.from({ length: images.length / size }, (_, index) => tensorOf(index));
+        return { call: (index) => tf.tidy(() => answered(tensors[index])), answer };
       };
+      // The plain backend takes a second for a large batch: there is nothing to gain from a second way.
+      const ways = [{ name: `${settings}; a tensor from pixels in the call`, make: fresh }];
+      return backend === "cpu" ? ways : [...ways, { name: `${settings}; resident tensors`, make: resident }];
+    },
+    async useThreads(count) {
+      await start(count);
+      await tf.setBackend(backend);
+      await tf.ready();
     },
   };
   if (!trains) return serve(system);
@@ -120,10 +119,11 @@ export function serveTfjs({ tf, backend, versions, start, settings, trains = tru
     if (training === undefined) {
       training = await prepareTraining(directory);
       training.variables = fresh(tf, 0);
-      training.optimizer = tf.train.adam(1e-3);
-      step(training.variables, training.optimizer, training, shuffled(training.count).subarray(0, batch));
+      training.optimizer = adam(tf, 1e-3);
+      training.random = seeded(0);
+      step(training.variables, training.optimizer, training, rowsOf(batch));
     }
-    const order = shuffled(training.count);
+    const order = shuffled(rowsOf(training.count), training.random);
     const batches = Math.floor(order.length / batch);
     const begin = performance.now();
     let steps = 0;
@@ -140,23 +140,25 @@ export function serveTfjs({ tf, backend, versions, start, settings, trains = tru
   system.fit = async (directory, recipe, evaluated) => {
     const data = await prepareTraining(directory);
     const variables = fresh(tf, recipe.seed);
-    const optimizer = tf.train.adam(recipe.learningRate);
+    const optimizer = adam(tf, recipe.learningRate);
+    const random = seeded(recipe.seed);
     const perEpoch = Math.ceil(data.count / recipe.batchSize);
     let done = 0;
     let trainingSeconds = 0;
     for (let epoch = 1; epoch <= recipe.epochs; epoch += 1) {
       const begin = performance.now();
-      const order = shuffled(data.count);
+      const order = shuffled(rowsOf(data.count), random);
       for (let at = 0; at < order.length; at += recipe.batchSize) {
-        optimizer.learningRate = oneCycle(done, perEpoch * recipe.epochs, recipe.learningRate);
+        optimizer.learningRate = rateOf(recipe, done, perEpoch * recipe.epochs);
         step(variables, optimizer, data, order.subarray(at, at + recipe.batchSize));
         done += 1;
       }
       trainingSeconds += (performance.now() - begin) / 1000;
       const accuracy = tf.tidy(() => {
         const answers = [];
-        for (let at = 0; at < data.testY.size; at += 1000) {
-          const logits = forward(tf, variables, data.testX.slice(at, Math.min(1000, data.testY.size - at)), "valid");
+        const atOnce = recipe.evaluationBatch ?? 1000;
+        for (let at = 0; at < data.testY.size; at += atOnce) {
+          const logits = forward(tf, variables, data.testX.slice(at, Math.min(atOnce, data.testY.size - at)), "valid");
           answers.push(logits.argMax(1));
         }
         return tf.concat(answers).equal(data.testY).mean().dataSync()[0];
