@@ -16,7 +16,7 @@ from shared.protocol import fold_normalization, padded, rate_of, read_parameters
 MEAN, STD = 0.1307, 0.3081
 CHANNELS = {"NHWC": 3, "NCHW": 1}
 # Steps of a scan between two looks at the clock.
-SCANNED = 64
+SCANNED = 16
 
 
 def pool(x, layout, how):
@@ -90,8 +90,9 @@ class Jax:
             for kind, of in (("weight", shape), ("bias", shape[:1])):
                 key, one = jax.random.split(key)
                 parameters[f"{name}.{kind}"] = jax.random.uniform(one, of, minval=-bound, maxval=bound)
-        zeros = jax.tree.map(jnp.zeros_like, parameters)
-        self.state, self.done, self.rate = (parameters, zeros, zeros, jnp.zeros((), jnp.int32)), 0, rate_of(recipe, steps)
+        # A buffer that is donated to a step may be there once alone.
+        m, v = (jax.tree.map(jnp.zeros_like, parameters) for _ in range(2))
+        self.state, self.done, self.rate = (parameters, m, v, jnp.zeros((), jnp.int32)), 0, rate_of(recipe, steps)
         pooling = how.split(", ")[1]
         images, labels = self.x, self.y
 

@@ -29,13 +29,16 @@ class LeNet5(nn.Module):
         self.output = nn.Linear(84, 10)
 
     def forward(self, x):
-        if x.dtype == torch.uint8:
-            x = x.float().sub_(255 * MEAN).mul_(1 / 255 / STD)
         x = F.max_pool2d(F.relu(self.c1(x)), 2)
         x = F.max_pool2d(F.relu(self.c3(x)), 2)
         x = F.relu(self.c5(x.flatten(1)))
         x = F.relu(self.f6(x))
         return F.log_softmax(self.output(x), 1)
+
+
+def as_floats(x):
+    """Padded bytes normalised; normalised floats as they are."""
+    return x.float().sub_(255 * MEAN).mul_(1 / 255 / STD) if x.dtype == torch.uint8 else x
 
 
 def load_module(model):
@@ -103,7 +106,7 @@ class Eager:
 
     def eager_step(self, x, y):
         self.optimizer.zero_grad(set_to_none=True)
-        F.nll_loss(self.trained(x), y).backward()
+        F.nll_loss(self.trained(as_floats(x)), y).backward()
         self.optimizer.step()
 
     def set_group_rate(self, rate):
@@ -137,7 +140,7 @@ class Eager:
             spent = time.perf_counter() - begin
             with torch.inference_mode():
                 correct = sum(
-                    (self.trained(x).argmax(1) == y).sum().item()
+                    (self.trained(as_floats(x)).argmax(1) == y).sum().item()
                     for x, y in zip(self.test_x.split(at_once), self.test_y.split(at_once))
                 )
             evaluated(epoch, correct / len(self.test_y), spent)

@@ -19,7 +19,7 @@ import torch._inductor.config
 from torch._inductor.utils import run_and_get_code
 from torch.nn import functional as F
 
-from pytorch_eager import Eager, inference_mode, load_module
+from pytorch_eager import Eager, as_floats, inference_mode, load_module
 from shared.protocol import serve
 
 FREEZING = {"freezing": True}
@@ -119,7 +119,7 @@ class Optimized(Eager):
             self.set_rate = rate.fill_
 
         def eager_loss(x, y):
-            return F.nll_loss(trained(x), y)
+            return F.nll_loss(trained(as_floats(x)), y)
 
         loss = torch.compile(eager_loss, dynamic=False)
 

@@ -126,7 +126,7 @@ class System {
     directory_ = request.text("data");
     torch::InferenceMode guard;
     images_ = read_images(directory_, "t10k");
-    x_ = {};
+    x_ = torch::Tensor();
     return "";
   }
 

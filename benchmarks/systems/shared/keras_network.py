@@ -62,7 +62,10 @@ class Window(keras.callbacks.Callback):
 
     def __init__(self, seconds):
         super().__init__()
-        self.seconds, self.first = seconds, None
+        self.seconds, self.first, self.last = seconds, None, None
+
+    def on_train_begin(self, logs=None):
+        self.first = self.last = None
 
     def on_train_batch_end(self, batch, logs=None):
         now = time.perf_counter()
@@ -106,8 +109,9 @@ class KerasTraining:
 
     def train(self, batch, seconds):
         window = Window(seconds)
-        while window.first is None or window.first == window.last:
-            self.trained.fit(self.data, verbose=0, callbacks=[window])
+        self.trained.fit(self.data, verbose=0, callbacks=[window])
+        if window.first == window.last:
+            raise RuntimeError("Expected more than one execution in an epoch but found one")
         (begin, first), (end, last) = window.first, window.last
         return {"images": (last - first) * batch, "seconds": end - begin}
 

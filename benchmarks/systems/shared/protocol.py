@@ -116,7 +116,8 @@ def rate_of(recipe, steps):
 
 
 def told(error):
-    return f"{type(error).__name__}: {error}".strip().split("\n")[0][:300]
+    lines = [line.strip() for line in str(error).split("\n") if line.strip()]
+    return f"{type(error).__name__}: {' '.join(lines[:2])}"[:300]
 
 
 def fastest(candidates, calls, only=None):
