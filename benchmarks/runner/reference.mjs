@@ -5,6 +5,9 @@ import { readFile } from "node:fs/promises";
 /** Largest difference of a log-probability, relative where it is above 1: what single precision costs, and no more. */
 export const TOLERANCE = 1e-4;
 
+/** A log-probability below this one counts as this one: single-precision probabilities come to their end soon after. */
+const FLOOR = -60;
+
 function convolve(input, channels, side, weight, bias, outputs) {
   const to = side - 4;
   const result = new Float64Array(outputs * to * to);
@@ -89,7 +92,8 @@ export function judge(values, expected) {
   if (values.length !== expected.length) return { wrongLabels: expected.length / 10, largestDifference: null };
   let largestDifference = 0;
   for (let i = 0; i < expected.length; i += 1) {
-    const difference = Math.abs(values[i] - expected[i]) / Math.max(1, Math.abs(expected[i]));
+    const [value, right] = [Math.max(FLOOR, values[i]), Math.max(FLOOR, expected[i])];
+    const difference = Math.abs(value - right) / Math.max(1, Math.abs(right));
     // What is no number is not close to anything.
     largestDifference =
       difference <= largestDifference ? largestDifference : Number.isNaN(difference) ? Infinity : difference;

@@ -114,7 +114,7 @@ class Optimized(Eager):
         if "optimizer" in how:
             # The rate as a tensor: as a number it would be a constant of the compiled step, compiled anew at each rate.
             rate = torch.tensor(float(recipe["learningRate"]))
-            optimizer = torch.optim.Adam(trained.parameters(), lr=rate, foreach=True)
+            optimizer = torch.optim.Adam(trained.parameters(), lr=rate, foreach=True, capturable=True)
             update = torch.compile(optimizer.step)
             self.set_rate = rate.fill_
 

@@ -203,6 +203,12 @@ test("answers are compared with double precision: labels, and each log-probabili
   expect(judge(other, expected).wrongLabels).toBe(1);
   expect(isRight(judge(Float32Array.from(expected).fill(Number.NaN), expected))).toBe(false);
   expect(isRight(judge(near.subarray(1), expected))).toBe(false);
+  // The logarithm of a probability that single precision does not have.
+  const [never, hardly] = [Float32Array.from(expected), Float64Array.from(expected)];
+  never[2] = Number.NEGATIVE_INFINITY;
+  hardly[2] = -104;
+  expect(isRight(judge(never, hardly))).toBe(true);
+  expect(isRight(judge(never, expected))).toBe(false);
 });
 
 test("a recipe of a system's own is as accurate as the common one, and the quickest such", () => {
