@@ -109,8 +109,11 @@ class System {
       parameter.copy_(torch::from_blob(const_cast<float*>(at), parameter.sizes()));
       at += parameter.numel();
     }
-    model_.c1->weight.div_(kStd);
-    model_.c1->bias.sub_(model_.c1->weight.sum({1, 2, 3}).mul_(kMean));
+    // The weights' own normalisation: that of digits is the training's alone.
+    auto described = read(request.text("description"), 0);
+    const Request description(std::string(described.begin(), described.end()));
+    model_.c1->weight.div_(description.number("std"));
+    model_.c1->bias.sub_(model_.c1->weight.sum({1, 2, 3}).mul_(description.number("mean")));
     model_.eval();
     return "";
   }
