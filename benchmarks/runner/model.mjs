@@ -9,8 +9,8 @@ import { dataSet, testSet } from "./data.mjs";
 import { modelFilesOf, packageEntry } from "./paths.mjs";
 import { labelsOf, reference } from "./reference.mjs";
 
-/** Noise cannot be learnt: it is shown to the weights that know digits. */
-const weightsFor = (set) => (set === "noise" ? "digits" : set);
+/** Noise cannot be learnt: it is shown to the weights that know digits. The validation split is for training alone. */
+const weightsFor = (set) => (["noise", "digits-validation"].includes(set) ? "digits" : set);
 export const filesFor = (set) => modelFilesOf(weightsFor(set));
 
 /** What the weights depend on; other weights are made when it changes. */
