@@ -91,6 +91,8 @@ export class ScriptModule {
   readonly #extraFiles: ReadonlyMap<string, Uint8Array>;
   #inspection: ModuleInspection;
   #disposed = false;
+  /** Whether a call that is under way waits for the event loop before it takes the module: one at a time does. */
+  #turning = false;
 
   private constructor(module: NativeScriptModule, queue: BoundedQueue) {
     this.#native = module;
@@ -249,14 +251,21 @@ export class ScriptModule {
     signal: AbortSignal | undefined,
   ): Promise<unknown> {
     const run = async () => {
+      this.#turning = true;
       await loopTurn();
-      if (mayHoldUpLoop()) {
-        const made = holdingUpLoop(() =>
-          nativeCallSync(() => this.#native.runPreparedIfShort(method, call, keep, bigIntegers, wrapTensor)),
-        );
-        if (made !== call) return made;
+      try {
+        if (mayHoldUpLoop()) {
+          const made = holdingUpLoop(() =>
+            nativeCallSync(() => this.#native.runPreparedIfShort(method, call, keep, bigIntegers, wrapTensor)),
+          );
+          if (made !== call) return made;
+        }
+        // It has taken the module when it returns its promise.
+        return nativeCall(() => this.#native.run(method, call, keep, bigIntegers, wrapTensor));
+      } finally {
+        this.#turning = false;
+        if (this.#disposed) this.#native.dispose();
       }
-      return nativeCall(() => this.#native.run(method, call, keep, bigIntegers, wrapTensor));
     };
     return this.#queue.run(run, { signal, onDropped: () => libtorch("ScriptModule").dropCall(call) });
   }
@@ -346,7 +355,7 @@ export class ScriptModule {
     if (this.#disposed) return;
     this.#disposed = true;
     this.#queue.close(disposedError());
-    this.#native.dispose();
+    if (!this.#turning) this.#native.dispose();
   }
 
   /** {@link dispose}, for `using`. */

@@ -76,6 +76,23 @@ describe("short calls", () => {
     }
   });
 
+  test("that wait for the loop's turn are made although the module is disposed of meanwhile, and end then", async () => {
+    for (const calls of [0, 200]) {
+      const mlp = await load("mlp");
+      const expected = mlp.forwardSync(x);
+      for (let i = 0; i < calls; i++) await mlp.forward(x);
+      holdingUpLoop(() => {
+        for (const end = performance.now() + 1.1; performance.now() < end; );
+      });
+      const call = mlp.forward(x);
+      mlp.dispose();
+      mlp.dispose();
+      await expect(mlp.forward(x)).rejects.toMatchObject({ code: "LENET5_DISPOSED" });
+      expect(await call).toEqual(expected);
+      expect(() => mlp.forwardSync(x)).toThrow(expect.objectContaining({ code: "LENET5_DISPOSED" }));
+    }
+  });
+
   test("come after those that run and those that wait", async () => {
     const counter = await load("counter");
     const one = tensor("float32", [1], [1]);
