@@ -1,5 +1,6 @@
 #include "compute_threads.h"
 
+#include <atomic>
 #include <condition_variable>
 #include <exception>
 #include <memory>
@@ -14,6 +15,9 @@
 namespace lenet5 {
 
 namespace {
+
+// Compute threads that may have one.
+std::atomic<int> teams{0};
 
 class ComputeThread {
  public:
@@ -34,15 +38,31 @@ class ComputeThread {
     if (error) std::rethrow_exception(error);
   }
 
+  // Of a thread that is idle, and stays so meanwhile.
+  void dismiss() {
+    std::unique_lock<std::mutex> lock(mutex_);
+    if (!has_team_) return;
+    dismissed_ = true;
+    wake_.notify_one();
+    done_.wait(lock, [this] { return !has_team_; });
+  }
+
  private:
   [[noreturn]] void loop() {
     std::unique_lock<std::mutex> lock(mutex_);
     for (;;) {
       const auto called = [this] { return work_ != nullptr; };
-      if (!wake_.wait_for(lock, kTeamIdle, called)) {
+      wake_.wait_for(lock, kTeamIdle, [&] { return called() || dismissed_; });
+      if (!called()) {
         dismiss_team();
+        if (has_team_) teams--;
+        has_team_ = false;
+        done_.notify_all();
         wake_.wait(lock, called);
       }
+      dismissed_ = false;
+      if (!has_team_) teams++;
+      has_team_ = true;
       lock.unlock();
       std::exception_ptr error;
       try {
@@ -61,6 +81,7 @@ class ComputeThread {
   std::condition_variable wake_, done_;
   const std::function<void()>* work_ = nullptr;
   std::exception_ptr error_;
+  bool dismissed_ = false, has_team_ = false;
 };
 
 struct Idle {
@@ -103,6 +124,13 @@ void on_compute_thread(const std::function<void()>& work) {
   if (thread == nullptr) return work();
   const std::unique_ptr<ComputeThread, void (*)(ComputeThread*)> back(thread, give_back);
   thread->run(work);
+}
+
+void dismiss_compute_teams() {
+  // Nearly always: a look, and no lock.
+  if (teams == 0) return;
+  const std::lock_guard<std::mutex> lock(idle().mutex);
+  for (ComputeThread* const thread : idle().threads) thread->dismiss();
 }
 
 }  // namespace lenet5

@@ -71,10 +71,8 @@ int current_threads() {
   return process_threads;
 }
 
-using Clock = std::chrono::steady_clock;
-
-// When the calling thread last asked for its number, that is, began to compute. At the epoch: not since its team went.
-thread_local Clock::time_point last_use;
+// Whether the calling thread asked for its number, that is, began to compute, since its team went.
+thread_local bool used_since = false;
 
 #ifdef LENET5_PAUSES_OPENMP
 
@@ -95,7 +93,7 @@ bool ends_own_team_only() {
 }  // namespace
 
 void dismiss_team() {
-  last_use = {};
+  used_since = false;
 #ifdef LENET5_PAUSES_OPENMP
   static const bool possible = ends_own_team_only();
   constexpr int kSoft = 1;
@@ -103,8 +101,8 @@ void dismiss_team() {
 #endif
 }
 
-void dismiss_idle_team() {
-  if (last_use != Clock::time_point{} && Clock::now() - last_use > kTeamIdle) dismiss_team();
+void dismiss_used_team() {
+  if (used_since) dismiss_team();
 }
 
 void follow_libtorch_threads(const std::atomic<int>* threads) {
@@ -114,7 +112,7 @@ void follow_libtorch_threads(const std::atomic<int>* threads) {
 
 void use_libtorch_threads() {
   thread_local int used = 0;
-  last_use = Clock::now();
+  used_since = true;
   const int threads = current_threads();
   if (threads == 0 || threads == used) return;
   // A thread's first question makes it take over whatever number was set last, and so must come before ours.

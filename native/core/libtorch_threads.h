@@ -25,8 +25,9 @@ int libtorch_threads();
 // (native/loader/openmp_waiting.h): two teams on two processors are one too many, and none of them spins long enough.
 void dismiss_team();
 
-// The same where the calling thread has not computed for kTeamIdle.
-void dismiss_idle_team();
+// The same where the calling thread has computed since it last did so.
+void dismiss_used_team();
+// How long a thread that is kept for computing keeps its team for the next call.
 constexpr std::chrono::milliseconds kTeamIdle{100};
 
 // One thread for the calling thread's computing, as long as this lives: for work that is too small to be shared.

@@ -18,7 +18,7 @@ void ShortCalls::took(uint64_t kind, int64_t nanoseconds, bool here) {
   if (nanoseconds <= kShort) {
     record.streak = std::min(record.streak + 1, record.needed + kRemembered);
   } else if (nanoseconds <= kFarTooLong) {
-    record.streak = std::max(record.streak - kOutweighed, int64_t{0});
+    record.streak = std::max(record.streak - kOutweighed * (nanoseconds / kShort), int64_t{0});
   } else {
     record.streak = 0;
     if (here) record.needed = std::min(record.needed * 8, kLongestStreak);

@@ -99,7 +99,7 @@ Napi::Value CompiledModuleClass::JS_run(const Napi::CallbackInfo& info) {
     PreparedPointer call = take_call(info[0]);
     held->before_run();
     // As for a script module's call.
-    dismiss_idle_team();
+    dismiss_used_team();
     const auto work = [keep](CompiledModule& called, Arguments arguments) {
       return called.run(std::move(arguments), keep);
     };

@@ -76,7 +76,7 @@ Napi::Value ScriptModuleClass::JS_run(const Napi::CallbackInfo& info) {
     ModulePointer held = module();
     PreparedPointer call = take_call(info[1]);
     // What this thread computed itself is over: another one's turn.
-    dismiss_idle_team();
+    dismiss_used_team();
     const bool keep = run.keep;
     const auto work = [method = std::move(method), keep](ScriptModule& called, Arguments arguments) {
       const uint64_t kind = kind_of_call(method, arguments);
@@ -95,6 +95,7 @@ Napi::Value ScriptModuleClass::JS_runSync(const Napi::CallbackInfo& info) {
     const Napi::Function wrap = function_of(info[6], "wrap");
     // Reading the arguments may run JavaScript, which may dispose of this: the module is taken afterwards.
     Arguments arguments = arguments_of(info[1], info[2], info[3]);
+    dismiss_compute_teams();
     const lenet5::Value result = module()->run(method, std::move(arguments), run.keep);
     return to_js(info.Env(), result, {wrap, run.big_integers});
   });
@@ -111,6 +112,7 @@ Napi::Value ScriptModuleClass::JS_runIfShort(const Napi::CallbackInfo& info) {
     const ModulePointer held = module();
     const uint64_t kind = kind_of_call(method, arguments);
     if (!held->short_call(kind)) return keep_call(info.Env(), std::move(arguments));
+    dismiss_compute_teams();
     const lenet5::Value result = held->run_and_learn(method, std::move(arguments), run.keep, kind, true);
     return to_js(info.Env(), result, {wrap, run.big_integers});
   });
@@ -129,6 +131,7 @@ Napi::Value ScriptModuleClass::JS_runPreparedIfShort(const Napi::CallbackInfo& i
     const uint64_t kind = kind_of_call(method, call->arguments);
     if (!held->short_call(kind)) return info[1];
     const PreparedPointer taken = std::move(call);
+    dismiss_compute_teams();
     const lenet5::Value result = held->run_and_learn(method, std::move(taken->arguments), run.keep, kind, true);
     return to_js(info.Env(), result, {wrap, run.big_integers});
   });
