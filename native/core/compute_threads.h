@@ -14,8 +14,8 @@ namespace lenet5 {
 // nothing of this outlives a task of Node's pool. Where no thread can be had, the caller computes.
 void on_compute_thread(const std::function<void()>& work);
 
-// For a thread that is about to compute by itself: those that are idle have ended their teams when it returns, and not when they
-// have waited for long. Two teams on two processors take each other's time (native/loader/openmp_waiting.h).
+// For a thread that is about to compute by itself: those that are idle have ended their teams when it returns, and not
+// when they have waited for long. Two teams on two processors take each other's time (native/loader/openmp_waiting.h).
 void dismiss_compute_teams();
 
 }  // namespace lenet5

@@ -118,8 +118,8 @@ Napi::Value ScriptModuleClass::JS_runIfShort(const Napi::CallbackInfo& info) {
   });
 }
 
-// runPreparedIfShort(method, call, keep, bigIntegers, wrap): the same for a prepared call, which is given back where it is
-// not short.
+// runPreparedIfShort(method, call, keep, bigIntegers, wrap): the same for a prepared call, which is given back where it
+// is not short.
 Napi::Value ScriptModuleClass::JS_runPreparedIfShort(const Napi::CallbackInfo& info) {
   return with_js_errors(info.Env(), [&]() -> Napi::Value {
     const std::string method = text_of(info[0], "method");
