@@ -14,6 +14,7 @@ import { filesBelow, hashOf, root, runLogged, StepFailed, stampIs, withLock, wri
 const ENTRIES = [
   { name: "lenet5-libtorch", module: "index", formats: ["esm", "cjs"], types: true },
   { name: "server", module: "server", formats: ["esm", "cjs"], types: true },
+  { name: "tensorboard", module: "tensorboard", formats: ["esm", "cjs"], types: true },
   { name: "cli/main", module: "cli/main", formats: ["esm"] },
   { name: "scripts", module: "scripts", formats: ["esm"] },
 ];

@@ -59,6 +59,7 @@ describe.each(DOCUMENTS)("%s", (file) => {
 describe.each([
   { reference: join("docs", "reference"), config: "typedoc.json", least: 50 },
   { reference: join("docs", "reference-server"), config: "typedoc.server.json", least: 15 },
+  { reference: join("docs", "reference-tensorboard"), config: "typedoc.tensorboard.json", least: 5 },
 ])("$reference", ({ reference, config, least }) => {
   const pagesIn = (folder: string): string[] =>
     readdirSync(folder, { recursive: true, encoding: "utf8" })

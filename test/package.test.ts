@@ -101,6 +101,8 @@ test("npm would publish what running and building take, and nothing else", async
     "dist/cjs/package.json",
     "dist/cjs/server.d.ts",
     "dist/cjs/server.js",
+    "dist/cjs/tensorboard.d.ts",
+    "dist/cjs/tensorboard.js",
   ]);
   expect(paths).toContain("dist/carried/protobufjs-light.cjs");
 });

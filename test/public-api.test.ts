@@ -4,15 +4,15 @@ import ts from "typescript";
 import { beforeAll, describe, expect, test } from "vitest";
 import { packageRoot } from "#package-root";
 
-const [ENTRY, SERVER] = ["lenet5-libtorch.d.ts", "server.d.ts"].map((name) =>
+const ENTRIES = ["lenet5-libtorch.d.ts", "server.d.ts", "tensorboard.d.ts"].map((name) =>
   join(packageRoot, "dist", "esm", name),
-) as [string, string];
+);
 
 let checker: ts.TypeChecker;
 let exported: { name: string; symbol: ts.Symbol }[];
 
 beforeAll(() => {
-  const program = ts.createProgram([ENTRY, SERVER], {
+  const program = ts.createProgram(ENTRIES, {
     module: ts.ModuleKind.NodeNext,
     moduleResolution: ts.ModuleResolutionKind.NodeNext,
     target: ts.ScriptTarget.ES2022,
@@ -20,7 +20,7 @@ beforeAll(() => {
     types: ["node"],
   });
   checker = program.getTypeChecker();
-  exported = [ENTRY, SERVER].flatMap((entry) => {
+  exported = ENTRIES.flatMap((entry) => {
     const source = program.getSourceFile(entry);
     const module = source && checker.getSymbolAtLocation(source);
     if (module === undefined) throw new Error(`${entry} is not there: run npm run setup`);
@@ -82,6 +82,7 @@ describe("the public API", () => {
       "setNumThreads",
       "LeNet5Error",
       "createServer",
+      "SummaryWriter",
     ]) {
       expect(names).toContain(name);
     }

@@ -18,6 +18,14 @@ export function describeWithPython(name: string, body: () => void, timeout = 120
   describe.runIf(hasPeer || process.env.CI === "true")(name, { timeout }, body);
 }
 
+const FIND_TENSORBOARD = "import importlib.util, sys; sys.exit(importlib.util.find_spec('tensorboard') is None)";
+
+/** `describe` for tests that need Python with TensorBoard. */
+export function describeWithTensorBoard(name: string, body: () => void): void {
+  const there = pythonPath !== undefined && spawnSync(pythonPath, ["-c", FIND_TENSORBOARD]).status === 0;
+  describe.runIf(there || process.env.CI === "true")(name, { timeout: 120_000 }, body);
+}
+
 /**
  * Runs a Python program and gives back the JSON value that it prints last.
  * @param args - its `sys.argv[1:]`
