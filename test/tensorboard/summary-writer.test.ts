@@ -10,20 +10,9 @@ import { packageRoot } from "#package-root";
 import { crc32c, maskedCrc32c, record } from "../../lib/tensorboard/records.js";
 import { lenet5Graph, SummaryWriter } from "../../lib/tensorboard.js";
 import { runNode, temporaryFolder } from "../cli/lenet5.js";
-import { describeWithTensorBoard, python, pythonPath } from "../python.js";
+import { describeWithTensorBoard, pythonPath } from "../python.js";
+import { readEvents } from "./read-events.js";
 
-interface Found {
-  version: number;
-  scalars: Record<string, [step: number, value: string][]>;
-  histograms: Record<string, [number, number, number, number, number, number, number[], number[]][]>;
-  images: Record<string, [step: number, width: number, height: number, hex: string][]>;
-  texts: Record<string, string[]>;
-  hparams: { metrics?: string[]; types?: Record<string, number>; values?: Record<string, unknown>; status?: number };
-  graph: [name: string, op: string, inputs: string[], shapes: number[][]][] | null;
-}
-
-const program = readFileSync(join(packageRoot, "test", "tensorboard", "read_events.py"), "utf8");
-const read = (folder: string): Promise<Found> => python<Found>(program, [folder]);
 const SHAPE = /^Expected .+ for .+ but received .+/;
 const refusal = (code: string) =>
   expect.objectContaining({ code: `LENET5_${code}`, message: expect.stringMatching(SHAPE) });
@@ -186,7 +175,7 @@ describeWithTensorBoard("the real TensorBoard", () => {
     writer.hparams({ rate: 0.005, schedule: "one-cycle", augmented: false, decay: 0 }, { "test/accuracy": 0.75 }, 9);
     await writer.close();
 
-    const found = await read(folder);
+    const found = await readEvents(folder);
     expect(found.version).toBe(2);
     expect(found.scalars).toEqual({
       "loss/train": [[0, "0.5"], [100, "0.25"], [200, "nan"]], // biome-ignore format: a table
@@ -239,7 +228,7 @@ describeWithTensorBoard("the real TensorBoard", () => {
        process.kill(process.pid, "SIGKILL");`,
     ]);
     expect(signal).toBe("SIGKILL");
-    const { scalars } = await read(folder);
+    const { scalars } = await readEvents(folder);
     expect(Object.keys(scalars).sort()).toEqual(["killed", "of 0", "of 1", "of 2"]);
     const killed = scalars.killed!;
     expect(killed.length).toBeGreaterThan(8000);

@@ -9,6 +9,7 @@ import type { EpochEvent, FitOptions } from "../../lenet5/fit-options.js";
 import { AUGMENTED_RECIPE, DEFAULT_RECIPE, type Recipe } from "../../lenet5/recipe.js";
 import type { Evaluation } from "../../lenet5/results.js";
 import type { LeNet5 } from "../../lenet5.js";
+import type { HyperParameter, SummaryWriter, TrainingLog } from "../../tensorboard.js";
 import { addExamples, perform, withPartialResult } from "../command.js";
 import type { Command, Option } from "../commander.js";
 import { addDataOptions, type DataOptions, loadData } from "../data-source.js";
@@ -44,6 +45,7 @@ interface TrainOptions extends DataOptions, ComputeOptions {
   output: string;
   checkpointDir?: string;
   resume?: boolean;
+  logdir?: string;
 }
 
 /** Early stopping chooses among epochs, which the test set must have no part in. */
@@ -67,6 +69,9 @@ export function trainCommand(program: Command): void {
         "--checkpoint-dir <dir>",
         "keep a checkpoint after each epoch here (<output>.checkpoint, until training ends)",
       ),
+    )
+    .addOption(
+      textOption("--logdir <dir>", "write curves, weights, mistakes and the configuration here, for TensorBoard"),
     )
     .option("--resume", "continue from the checkpoint of an interrupted run with the same settings");
   addJsonOption(command);
@@ -177,6 +182,9 @@ interface Run {
 async function fitAndSave(options: TrainOptions, output: Output, run: Run, signal: AbortSignal): Promise<number> {
   await output.leaveStdoutTo(options.output);
   const place = await checkPlace(options.output);
+  const writer = await openLog(options.logdir);
+  // Where the training fails, that is what is told: not what closing met after it.
+  await using _closed = { [Symbol.asyncDispose]: async () => await writer?.close().catch(() => {}) };
   const { train, validation, test } = await loadSets(options, output, signal);
   const { LeNet5, setNumThreads } = await import("../../index.js");
   if (options.threads !== undefined) setNumThreads(options.threads);
@@ -187,6 +195,7 @@ async function fitAndSave(options: TrainOptions, output: Output, run: Run, signa
     `Training on ${grouped(train.count)} images of ${train.classNames.length} classes${held}, testing on ${grouped(test.count)} (${model.device}, ${model.engine} engine)`,
   );
 
+  const log = writer && new (await import("../../tensorboard.js")).TrainingLog(writer, model, parameters(options));
   // Beside a device or a pipe there is no place for checkpoints.
   const checkpointDirectory = place.kind === "file" ? checkpointFolder(options) : options.checkpointDir;
   await follow(
@@ -199,6 +208,7 @@ async function fitAndSave(options: TrainOptions, output: Output, run: Run, signa
     validation === undefined ? "test" : "validation",
     output,
     run,
+    log,
   );
   await model.save(options.output, { signal });
   // With the weights saved, the checkpoint of a folder that nobody asked for has done its work.
@@ -207,6 +217,8 @@ async function fitAndSave(options: TrainOptions, output: Output, run: Run, signa
   }
 
   const result = await model.evaluate(test, { signal });
+  await log?.finish({ test, evaluation: result, signal });
+  await writer?.close();
   summarise(options, output, model, run, result, validation === undefined ? "test" : "validation");
   return 0;
 }
@@ -243,6 +255,44 @@ async function checkPlace(path: string): Promise<FilePlace> {
       { cause },
     );
   }
+}
+
+/** The event file, before hours are spent on what is to go there. */
+async function openLog(directory: string | undefined): Promise<SummaryWriter | undefined> {
+  if (directory === undefined) return undefined;
+  const { SummaryWriter } = await import("../../tensorboard.js");
+  try {
+    return new SummaryWriter(directory);
+  } catch (error) {
+    if (!isLeNet5Error(error)) throw error;
+    throw new LeNet5Error("FILE_WRITE_FAILED", error.message.replace("for directory", "for --logdir"), {
+      cause: error,
+    });
+  }
+}
+
+/** What a training depends on, with the recipe's part of it filled in. */
+function parameters(options: TrainOptions): Record<string, HyperParameter> {
+  const { augment = false, data, seed, device, engine, classWeights, earlyStopping, validationSplit } = options;
+  const recipe = augment ? AUGMENTED_RECIPE : DEFAULT_RECIPE;
+  return {
+    data: String(data),
+    augmentation: augment,
+    epochs: options.epochs ?? recipe.epochs,
+    batchSize: options.batchSize ?? recipe.batchSize,
+    learningRate: options.learningRate ?? recipe.learningRate,
+    schedule: options.schedule ?? recipe.schedule,
+    beta1: options.beta1 ?? recipe.betas[0],
+    beta2: options.beta2 ?? recipe.betas[1],
+    epsilon: options.epsilon ?? recipe.epsilon,
+    weightDecay: options.weightDecay ?? recipe.weightDecay,
+    ...(classWeights === undefined ? {} : { classWeights }),
+    ...(earlyStopping === undefined ? {} : { earlyStopping }),
+    ...(validationSplit === undefined ? {} : { validationSplit }),
+    seed,
+    device,
+    engine,
+  };
 }
 
 /** What was given, and nothing else: the rest is for `fit` to fill in. */
@@ -283,10 +333,12 @@ async function follow(
   validatedOn: "test" | "validation",
   output: Output,
   run: Run,
+  log: TrainingLog | undefined,
 ): Promise<void> {
   let progress: Progress | undefined;
   try {
     for await (const event of events) {
+      log?.event(event);
       if (event.type === "progress") {
         const { epoch, epochs, step, steps, loss, imagesPerSecond } = event;
         progress ??= output.progress(`epoch ${epoch}/${epochs}`, steps);
