@@ -1,10 +1,11 @@
 // What there is to see of a training of LeNet-5, from the events of `fit` and from its end.
 import { contactSheet } from "../data/contact-sheet.js";
-import { type Dataset, subsetOf } from "../data/dataset.js";
+import { type Dataset, PIXELS, subsetOf } from "../data/dataset.js";
 import { expected } from "../errors.js";
 import { isObject } from "../is.js";
 import type { FitEvent } from "../lenet5/fit-options.js";
 import type { Evaluation } from "../lenet5/results.js";
+import type { StateDict } from "../lenet5/state-dict.js";
 import type { LeNet5 } from "../lenet5.js";
 import { lenet5Graph } from "./lenet5-graph.js";
 import type { HyperParameter, PixelImage } from "./summaries.js";
@@ -20,6 +21,8 @@ export interface TrainingResult {
   signal?: AbortSignal;
 }
 
+/** Images whose mean gradient is shown. */
+const GRADIENT_IMAGES = 256;
 /** Misclassified images that are drawn at most. */
 const MOST_MISTAKES = 100;
 /** Edge length of the picture of a confusion matrix, about, in pixels. */
@@ -75,11 +78,30 @@ export class TrainingLog {
     }
     writer.scalar("learning_rate", event.learningRate, epoch);
     writer.scalar("images_per_second", event.imagesPerSecond, epoch);
-    for (const [name, { data }] of Object.entries(this.#model.stateDict())) {
-      // A training that diverged has NaN, which no histogram has a place for; the loss shows it.
-      if (data.every(Number.isFinite)) writer.histogram(`weights/${name}`, data, epoch);
-    }
+    this.#histograms("weights", this.#model.stateDict());
     writer.flush();
+  }
+
+  /**
+   * Writes the gradients of the loss on the first 256 images as histograms, for the epoch that ended last: to be called after its event.
+   * The training goes on as without it.
+   * @param dataset - images and labels, those that are trained on for example
+   * @param options - `signal` aborts the call
+   * @throws what `gradients` and the writer throw
+   */
+  async gradients(dataset: Pick<Dataset, "images" | "labels">, options: { signal?: AbortSignal } = {}): Promise<void> {
+    if (!isObject(dataset)) throw expected("INVALID_ARGUMENT", "a data set", "dataset", dataset);
+    const pixels = dataset.images.subarray(0, GRADIENT_IMAGES * PIXELS);
+    const { gradients } = await this.#model.gradients({ pixels }, dataset.labels.slice(0, GRADIENT_IMAGES), options);
+    this.#histograms("gradients", gradients);
+    this.#writer.flush();
+  }
+
+  #histograms(of: string, tensors: StateDict): void {
+    for (const [name, { data }] of Object.entries(tensors)) {
+      // A training that diverged has NaN, which no histogram has a place for; the loss shows it.
+      if (data.every(Number.isFinite)) this.#writer.histogram(`${of}/${name}`, data, this.#epoch);
+    }
   }
 
   /**

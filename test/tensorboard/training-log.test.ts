@@ -1,5 +1,5 @@
 // A training as TensorBoard's own reader sees it: from the command line, and from a program.
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { LeNet5, syntheticDigits } from "../../lib/index.js";
@@ -38,6 +38,11 @@ describeWithTensorBoard("a training", () => {
     );
     expect(run.stderr).not.toContain("LENET5_");
     const result = lastJson(run);
+    const plain = join(folder, "plain.pt");
+    await lenet5(line`train --data ${data} --epochs 2 --threads 1 --output ${plain}`);
+    expect(readFileSync(join(folder, "m.pt")).equals(readFileSync(plain)), "the model of a training without").toBe(
+      true,
+    );
     const found = await readEvents(logs);
     const values = (tag: string) => found.scalars[tag]!.map(([step, value]) => [step, Math.fround(Number(value))]);
     const epochs = result.epochs as { loss: number; validation: { accuracy: number } }[];
@@ -49,7 +54,8 @@ describeWithTensorBoard("a training", () => {
       expect(found.scalars[tag]).toHaveLength(2);
     expect(values("test/accuracy")).toEqual([[2, Math.fround(result.test.accuracy)]]);
     expect(found.histograms["weights/c1.weight"]!.map(([step, , , count]) => [step, count])).toEqual([[1, 150], [2, 150]]); // biome-ignore format: a table
-    expect(Object.keys(found.histograms)).toHaveLength(10);
+    expect(Object.keys(found.histograms)).toHaveLength(20);
+    expect(found.histograms["gradients/output.bias"]!.map(([step, , , count]) => [step, count])).toEqual([[1, 10], [2, 10]]); // biome-ignore format: a table
     expect(Object.keys(found.images).sort()).toEqual(["confusion_matrix", "misclassified"]);
     expect(found.texts["configuration/text_summary"]![0]).toContain("| batchSize | 64 |");
     expect(found.hparams.values).toMatchObject({

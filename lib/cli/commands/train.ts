@@ -208,7 +208,7 @@ async function fitAndSave(options: TrainOptions, output: Output, run: Run, signa
     validation === undefined ? "test" : "validation",
     output,
     run,
-    log,
+    log && { log, train, signal },
   );
   await model.save(options.output, { signal });
   // With the weights saved, the checkpoint of a folder that nobody asked for has done its work.
@@ -333,12 +333,12 @@ async function follow(
   validatedOn: "test" | "validation",
   output: Output,
   run: Run,
-  log: TrainingLog | undefined,
+  logged: { log: TrainingLog; train: Dataset; signal: AbortSignal } | undefined,
 ): Promise<void> {
   let progress: Progress | undefined;
   try {
     for await (const event of events) {
-      log?.event(event);
+      logged?.log.event(event);
       if (event.type === "progress") {
         const { epoch, epochs, step, steps, loss, imagesPerSecond } = event;
         progress ??= output.progress(`epoch ${epoch}/${epochs}`, steps);
@@ -349,6 +349,7 @@ async function follow(
       progress = undefined;
       run.epochs.push(event);
       run.checkpoint = event.checkpoint ?? run.checkpoint;
+      await logged?.log.gradients(logged.train, { signal: logged.signal });
       output.log(
         `epoch ${event.epoch}/${event.epochs}: loss ${event.loss.toFixed(4)}, ${grouped(event.imagesPerSecond)} images/s` +
           (event.validation ? `, ${validatedOn} accuracy ${percent(event.validation.accuracy)}` : ""),
