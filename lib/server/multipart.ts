@@ -2,6 +2,10 @@
 //
 // @fastify/multipart would read it as it comes in, at the price of two promises and a listener for each request of the route,
 // whether it is a form or not: as much as the network takes. Bodies are bounded and read whole here; the parser below it does.
+//
+// Problem: the parser waits for whoever reads a part, and for a large one that it skips itself, having no name for it, it waits
+// for ever; and it makes a stream of each of a million parts, in one go of seconds, after it has said that they are too many.
+// Resolution: no part is as large as to wait for, since all bytes are there; the first part too many ends the parsing.
 import type { Readable } from "node:stream";
 import { expectedButGot, isLeNet5Error } from "../errors.js";
 import { isNativeError } from "../is.js";
@@ -33,9 +37,14 @@ export async function partsOf(body: Buffer, contentType: string): Promise<Map<st
         limits: { files: MOST_PARTS, parts: MOST_PARTS, headerPairs: MOST_HEADERS, headerSize: LONGEST_HEADERS },
         // Every part is bytes: as a field its bytes would become text.
         isPartAFile: () => true,
+        fileHwm: body.length + 1,
       });
+      let isParsing = false;
       const tooMany = (): void => {
-        reject(expectedButGot("REQUEST_TOO_LARGE", `at most ${MOST_PARTS} parts`, "the form", "more"));
+        const error = expectedButGot("REQUEST_TOO_LARGE", `at most ${MOST_PARTS} parts`, "the form", "more");
+        reject(error);
+        // Out of the parser, through all that called it.
+        if (isParsing) throw error;
       };
       parser.on("file", (name: string, file: Readable, _fileName: string, _encoding: string, type: string) => {
         const read = bytesOf(file).then((bytes) => void parts.set(name, { body: bytes, contentType: type }));
@@ -44,7 +53,12 @@ export async function partsOf(body: Buffer, contentType: string): Promise<Map<st
       });
       parser.on("partsLimit", tooMany).on("filesLimit", tooMany);
       parser.on("error", reject).on("finish", resolve);
-      parser.end(body);
+      isParsing = true;
+      try {
+        parser.end(body);
+      } finally {
+        isParsing = false;
+      }
     });
     await Promise.all(reading);
   } catch (error) {
