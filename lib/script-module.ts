@@ -80,10 +80,10 @@ const RUN_OPTIONS = [...RUN_SYNC_OPTIONS, "signal"] as const;
  * from a stranger runs a stranger's code, with the rights of this process.
  *
  * Calls run off the event loop, in order of arrival, or here and now ({@link ScriptModule.runSync}); inputs are copied
- * when a call is made, so their arrays may change at once. Where the calls before it, with arguments of the same shapes
- * and values, took less than 0.05 ms without exception, an awaited call on the CPU runs on the calling thread, which is
- * quicker than the way to another; after 1 ms of such calls one of them leaves the event loop its turn. The module is in
- * evaluation mode and computes no gradients.
+ * when a call is made, so their arrays may change at once. Where nearly all calls before it, with arguments of the same
+ * shapes and values, took less than 0.5 ms, an awaited call on the CPU runs on the calling thread, which is quicker than
+ * the way to another; after 1 ms of such calls one of them leaves the event loop its turn. The module is in evaluation
+ * mode and computes no gradients.
  */
 export class ScriptModule {
   readonly #native: NativeScriptModule;
@@ -243,7 +243,10 @@ export class ScriptModule {
     return this.#queue.run(run, { signal, onDropped: () => libtorch("ScriptModule").dropCall(call) });
   }
 
-  /** Has the event loop turn once; then a short call is made here, another one as by {@link #start}. */
+  /**
+   * Has the event loop turn once; then a short call is made here, another one as by {@link #start}. So is one beside which
+   * another has begun meanwhile, where several may run: that may have the module to itself for long (`to`, `parameters`).
+   */
   #startNextTurn(
     method: string,
     call: NativeCallArguments,
@@ -254,7 +257,7 @@ export class ScriptModule {
       this.#turning = true;
       await loopTurn();
       try {
-        if (mayHoldUpLoop()) {
+        if (mayHoldUpLoop() && this.#queue.running === 1) {
           const made = holdingUpLoop(() =>
             nativeCallSync(() => this.#native.runPreparedIfShort(method, call, keep, bigIntegers, wrapTensor)),
           );

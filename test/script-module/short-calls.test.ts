@@ -1,10 +1,14 @@
 // Awaited calls that are short: made by the calling thread, with the same values and errors, and never in the way of the
 // event loop for long.
+import { pbkdf2 as pbkdf2WithCallback } from "node:crypto";
 import { setImmediate as turn } from "node:timers/promises";
+import { promisify } from "node:util";
 import { afterEach, describe, expect, test } from "vitest";
 import { ScriptModule, type ScriptModuleOptions, type Tensor } from "../../lib/index.js";
 import { holdingUpLoop } from "../../lib/script-module/loop-time.js";
 import { fixture, tensor } from "./expected.js";
+
+const pbkdf2 = promisify(pbkdf2WithCallback);
 
 const opened: ScriptModule[] = [];
 async function load(name: string, options: ScriptModuleOptions = {}): Promise<ScriptModule> {
@@ -91,6 +95,26 @@ describe("short calls", () => {
       expect(await call).toEqual(expected);
       expect(() => mlp.forwardSync(x)).toThrow(expect.objectContaining({ code: "LENET5_DISPOSED" }));
     }
+  });
+
+  test("that wait for the loop's turn keep out of the way of those that have begun meanwhile", async () => {
+    const mlp = await load("mlp", { concurrency: 2 });
+    for (let i = 0; i < 50; i++) await mlp.forward(x);
+    expect(await callsUntilShort(() => mlp.forward(x))).toBeDefined();
+    // Every thread of the pool is busy, so that what goes there takes its time.
+    const busy = Array.from({ length: 8 }, () => pbkdf2("a", "b", 200_000, 64, "sha512"));
+    holdingUpLoop(() => {
+      for (const end = performance.now() + 1.1; performance.now() < end; );
+    });
+    let settled = false;
+    const call = mlp.forward(x).finally(() => {
+      settled = true;
+    });
+    const parameters = mlp.parameters();
+    for (let i = 0; i < 5; i++) await turn();
+    expect(settled).toBe(false);
+    expect(await call).toEqual(mlp.forwardSync(x));
+    await Promise.all([parameters, ...busy]);
   });
 
   test("come after those that run and those that wait", async () => {
