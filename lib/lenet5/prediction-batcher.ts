@@ -4,7 +4,7 @@
 // itself; and with a hundred thousand of them waiting, an array, a handful of promises and a closure for each take longer
 // too. Resolution: while native calls are under way (and until the current tick ends), predictions gather; what can share
 // a call is copied into one block of memory, waits for one promise, and takes its rows out of one answer. The caller's
-// array is the caller's again when `predict` returns. Two full batches are under way at a time, so that the next one is
+// array is the caller's again when `predict` returns. Three full batches are under way at a time, so that the next ones are
 // computed while JavaScript hands out the answers of the last. The weights are those of the call too: `begin` comes before
 // they change.
 import { LeNet5Error } from "../errors.js";
@@ -224,7 +224,7 @@ export class PredictionBatcher {
     return at < 0 ? undefined : this.#spare.splice(at, 1)[0];
   }
 
-  /** Keeps memory for another batch: never more than two full batches of each type. */
+  /** Keeps memory for another batch: never more than are under way at a time, of each type. */
   #keep(memory: Float32Array | Uint8Array): void {
     const isFloat = isFloat32Array(memory);
     const kept = this.#spare.filter((other) => isFloat32Array(other) === isFloat).length;
