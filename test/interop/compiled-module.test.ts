@@ -270,9 +270,9 @@ print("null")`;
       const refused = (): Promise<unknown> => general.run([large, null, [ramp(6, 2)]], { keywords }).catch(() => {});
       for (let i = 0; i < 5; i++) await refused();
       const before = process.memoryUsage().rss;
-      for (let i = 0; i < 25; i++) await refused();
-      // 400 MB went in.
-      expect((process.memoryUsage().rss - before) / 1e6).toBeLessThan(150);
+      for (let i = 0; i < 60; i++) await refused();
+      // 960 MB went in. The allocator keeps some for each thread of the pool, a different share each time.
+      expect((process.memoryUsage().rss - before) / 1e6).toBeLessThan(400);
     });
 
     it("queue as script modules do", async () => {
