@@ -81,7 +81,7 @@ const RUN_OPTIONS = [...RUN_SYNC_OPTIONS, "signal"] as const;
  *
  * Calls run off the event loop, in order of arrival, or here and now ({@link ScriptModule.runSync}); inputs are copied
  * when a call is made, so their arrays may change at once. Where nearly all calls before it, with arguments of the same
- * shapes and values, took less than 0.5 ms, an awaited call on the CPU runs on the calling thread, which is quicker than
+ * shapes and values, took less than 0.75 ms, an awaited call on the CPU runs on the calling thread, which is quicker than
  * the way to another; after 1 ms of such calls one of them leaves the event loop its turn. The module is in evaluation
  * mode and computes no gradients.
  */
