@@ -1,6 +1,6 @@
 // Every system at its best: processes with one thread and with all of them, and within each process every way that the system
 // knows. What was tried, and what each took or why it failed, goes into the result.
-import { median } from "./statistics.mjs";
+import { median, significant } from "./statistics.mjs";
 import { threadCounts } from "./systems.mjs";
 
 /** Compiling takes minutes where nothing was compiled before. */
@@ -8,6 +8,19 @@ const PATIENCE = 1800;
 
 /** The reply's candidates, each with the number of threads it was tried on. */
 const tried = (reply, threads) => (reply.candidates ?? []).map((one) => ({ threads, ...one }));
+
+/** What was chosen, and among what, as the result file has it. */
+export function chosen({ how, threads, threadCounts: counts, candidates }) {
+  return {
+    settings: how,
+    threads,
+    threadCounts: counts.map((each) => ({ ...each, imagesPerSecond: significant(each.imagesPerSecond) })),
+    candidates: candidates.map(({ ms, ...each }) => ({
+      ...each,
+      ...(ms === undefined ? {} : { ms: significant(ms, 4) }),
+    })),
+  };
+}
 
 /** Figures of several children in turns: `windows` of each, the medians. */
 async function compare(children, windows, measure) {

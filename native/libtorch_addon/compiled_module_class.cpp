@@ -9,6 +9,7 @@
 #include "../addon/checked.h"
 #include "../addon/constructors.h"
 #include "../addon/external.h"
+#include "../core/compute_threads.h"
 #include "../core/libtorch_threads.h"
 #include "js_value.h"
 #include "prepared_call.h"
@@ -117,6 +118,7 @@ Napi::Value CompiledModuleClass::JS_runSync(const Napi::CallbackInfo& info) {
     Arguments arguments = arguments_of(Napi::Array::New(info.Env()), info[0], info[1]);
     const CompiledPointer held = module();
     held->before_run();
+    dismiss_compute_teams();
     const lenet5::Value result = held->run(std::move(arguments), keep);
     return to_js(info.Env(), result, {wrap, false});
   });

@@ -47,11 +47,13 @@ Napi::Value keep_call(Napi::Env env, Arguments arguments) {
   return to_external(env, std::make_unique<PreparedPointer>(std::make_unique<PreparedCall>(env, std::move(arguments))));
 }
 
-PreparedPointer take_call(const Napi::Value& kept) {
-  PreparedPointer call = std::move(from_external<PreparedPointer>(kept, "call"));
+PreparedPointer& kept_call(const Napi::Value& kept) {
+  PreparedPointer& call = from_external<PreparedPointer>(kept, "call");
   if (!call) throw Error("INVALID_ARGUMENT", "Expected a call that has not run for call but received a used one");
   return call;
 }
+
+PreparedPointer take_call(const Napi::Value& kept) { return std::move(kept_call(kept)); }
 
 Napi::Value prepare_call(const Napi::CallbackInfo& info) {
   return with_js_errors(

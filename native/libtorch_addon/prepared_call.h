@@ -32,7 +32,10 @@ Arguments arguments_of(const Napi::Value& positional, const Napi::Value& names, 
 // In JavaScript's hands until its turn comes.
 Napi::Value keep_call(Napi::Env env, Arguments arguments);
 
-// The call that keep_call made, which runs now. Throws INVALID_ARGUMENT where it has run before, or was dropped.
+// The call that keep_call made. Throws INVALID_ARGUMENT where it has run before, or was dropped.
+PreparedPointer& kept_call(const Napi::Value& kept);
+
+// The same, which runs now. Throws INVALID_ARGUMENT where it has run before, or was dropped.
 PreparedPointer take_call(const Napi::Value& kept);
 
 // prepareCall(positional, names, values): copies the arguments of a call that may have to wait for its turn.

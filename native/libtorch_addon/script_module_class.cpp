@@ -126,8 +126,7 @@ Napi::Value ScriptModuleClass::JS_runPreparedIfShort(const Napi::CallbackInfo& i
     const RunOptions run{boolean_of(info[2], "keep"), boolean_of(info[3], "bigIntegers")};
     const Napi::Function wrap = function_of(info[4], "wrap");
     const ModulePointer held = module();
-    PreparedPointer& call = from_external<PreparedPointer>(info[1], "call");
-    if (!call) throw Error("INVALID_ARGUMENT", "Expected a call that has not run for call but received a used one");
+    PreparedPointer& call = kept_call(info[1]);
     const uint64_t kind = kind_of_call(method, call->arguments);
     if (!held->short_call(kind)) return info[1];
     const PreparedPointer taken = std::move(call);

@@ -1,5 +1,5 @@
 // Images a second and latency by batch size. All systems are loaded at once and take turns within each round.
-import { chooseInference } from "../choosing.mjs";
+import { chooseInference, chosen } from "../choosing.mjs";
 import { isRight } from "../reference.mjs";
 import { rounds } from "../rounds.mjs";
 import { significant, summarize } from "../statistics.mjs";
@@ -83,7 +83,7 @@ export async function measureInference(run, { suite, set, batches, count, alone 
   return measurements
     .filter((one) => taken.has(one))
     .map((one) => {
-      const { system, batch, how, threads, wrongLabels, largestDifference } = one;
+      const { system, batch, wrongLabels, largestDifference } = one;
       const concurrent = taken.get(`concurrent ${batch} ${system.name}`);
       const crowd = taken.get(`crowd ${batch} ${system.name}`);
       return {
@@ -95,16 +95,7 @@ export async function measureInference(run, { suite, set, batches, count, alone 
         correct: isRight(one),
         wrongLabels,
         largestDifference: significant(largestDifference, 3),
-        settings: how,
-        threads,
-        threadCounts: one.threadCounts.map((tried) => ({
-          ...tried,
-          imagesPerSecond: significant(tried.imagesPerSecond),
-        })),
-        candidates: one.candidates.map(({ ms, ...tried }) => ({
-          ...tried,
-          ...(ms === undefined ? {} : { ms: significant(ms, 4) }),
-        })),
+        ...chosen(one),
       };
     });
 }

@@ -1,7 +1,7 @@
 // Training at batch 64: the steady rate, in interleaved windows; and the time to 99 % of MNIST's test set, from the
 // process's start to the evaluation that reaches it, in fresh processes: by one recipe, and each system by its own.
 import { Child } from "../child.mjs";
-import { chooseTraining } from "../choosing.mjs";
+import { chooseTraining, chosen } from "../choosing.mjs";
 import { COMMON, ownRecipes } from "../recipes.mjs";
 import { rounds } from "../rounds.mjs";
 import { median, quartiles, significant, summarize } from "../statistics.mjs";
@@ -53,16 +53,7 @@ export async function measureTraining(run, { suite, set, count, batch = BATCH })
         system: one.system.name,
         batch,
         ...summarize(taken.get(one), ["imagesPerSecond"]),
-        settings: one.how,
-        threads: one.threads,
-        threadCounts: one.threadCounts.map((tried) => ({
-          ...tried,
-          imagesPerSecond: significant(tried.imagesPerSecond),
-        })),
-        candidates: one.candidates.map(({ ms, ...tried }) => ({
-          ...tried,
-          ...(ms === undefined ? {} : { ms: significant(ms, 4) }),
-        })),
+        ...chosen(one),
       },
     }));
 }

@@ -230,7 +230,7 @@ async function loadSets(
   signal: AbortSignal,
 ): Promise<{ train: Dataset; validation: Dataset | undefined; test: Dataset }> {
   const { train, test } = await loadData(options, output, signal);
-  const { earlyStopping, validationSplit = earlyStopping === undefined ? undefined : EARLY_STOPPING_SPLIT } = options;
+  const validationSplit = splitOf(options);
   if (validationSplit === undefined) return { train, validation: undefined, test };
   const parts = splitDataset(train, validationSplit, SPLIT_SEED);
   return { train: parts.train, validation: parts.test, test };
@@ -271,28 +271,25 @@ async function openLog(directory: string | undefined): Promise<SummaryWriter | u
   }
 }
 
-/** What a training depends on, with the recipe's part of it filled in. */
+/** What a training depends on, for TensorBoard's table of hyper-parameters. */
 function parameters(options: TrainOptions): Record<string, HyperParameter> {
-  const { augment = false, data, seed, device, engine, classWeights, earlyStopping, validationSplit } = options;
-  const recipe = augment ? AUGMENTED_RECIPE : DEFAULT_RECIPE;
+  const { augment = false, data, seed, device, engine, earlyStopping } = options;
+  const recipe = { ...(augment ? AUGMENTED_RECIPE : DEFAULT_RECIPE), ...fitOptions(options) };
+  const { epochs, batchSize, learningRate, schedule, betas, epsilon, weightDecay } = recipe;
+  const validationSplit = splitOf(options);
   return {
-    data: String(data),
-    augmentation: augment,
-    epochs: options.epochs ?? recipe.epochs,
-    batchSize: options.batchSize ?? recipe.batchSize,
-    learningRate: options.learningRate ?? recipe.learningRate,
-    schedule: options.schedule ?? recipe.schedule,
-    beta1: options.beta1 ?? recipe.betas[0],
-    beta2: options.beta2 ?? recipe.betas[1],
-    epsilon: options.epsilon ?? recipe.epsilon,
-    weightDecay: options.weightDecay ?? recipe.weightDecay,
-    ...(classWeights === undefined ? {} : { classWeights }),
+    ...{ data: String(data), augmentation: augment, epochs, batchSize, learningRate, schedule },
+    ...{ beta1: betas[0], beta2: betas[1], epsilon, weightDecay },
+    ...(options.classWeights === undefined ? {} : { classWeights: options.classWeights }),
     ...(earlyStopping === undefined ? {} : { earlyStopping }),
     ...(validationSplit === undefined ? {} : { validationSplit }),
-    seed,
-    device,
-    engine,
+    ...{ seed, device, engine },
   };
+}
+
+/** The share of the training images that is held back for validation. */
+function splitOf({ earlyStopping, validationSplit }: TrainOptions): number | undefined {
+  return validationSplit ?? (earlyStopping === undefined ? undefined : EARLY_STOPPING_SPLIT);
 }
 
 /** What was given, and nothing else: the rest is for `fit` to fill in. */
