@@ -1,5 +1,6 @@
 // What the scripts that run the tests promise.
-import { existsSync, readFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { expect, test } from "vitest";
@@ -29,5 +30,29 @@ test("a build fetches the tools that the clone builds with", async () => {
     // Whoever installs the package does not get them.
     expect(packages[`node_modules/${name}`].dev).toBe(true);
     expect(packages[""].devDependencies).toHaveProperty(name);
+  }
+});
+
+test("setup:python names its purposes, and refuses one that it has not", () => {
+  const run = (...words: string[]) =>
+    spawnSync(process.execPath, [join(packageRoot, "scripts", "python-environment.mjs"), ...words], {
+      encoding: "utf8",
+    });
+  const help = run("--help");
+  expect(help.status).toBe(0);
+  expect(help.stdout).toMatch(/^ {2}tests +\.venv, from test\/requirements\.txt$/m);
+  expect(help.stdout).toMatch(/^ {2}airflow +\.venv-airflow, from pipelines\/requirements-airflow\.txt$/m);
+  const unknown = run("--purpose", "airflow", "--purpose", "air flow");
+  expect(unknown.status).toBe(1);
+  expect(unknown.stderr).toMatch(/^Expected tests, airflow\b.* for --purpose but received "air flow"\n$/);
+  expect(run("--porpose", "airflow")).toMatchObject({ status: 1, stdout: "" });
+});
+
+test("every requirement of Python's environments is pinned", () => {
+  const files = readdirSync(join(packageRoot, "pipelines")).filter((name) => name.startsWith("requirements-"));
+  for (const file of [...files.map((name) => `pipelines/${name}`), "test/requirements.txt"]) {
+    const lines = readFileSync(join(packageRoot, file), "utf8").split("\n");
+    const loose = lines.filter((line) => line !== "" && !/^#|^[\w.-]+(\[[\w,]+\])?==[\w.+!]+( *;.*)?$/.test(line));
+    expect(loose, file).toEqual([]);
   }
 });
