@@ -117,6 +117,17 @@ async function zipBomb(folder: string): Promise<void> {
 
 const trainOn = (folder: string, ...more: string[]): string[] =>
   line`train --data ${join(folder, "idx")} --epochs 1 --output ${join(folder, "lenet5.pt")} ${more}`;
+const gateOn = (folder: string, ...more: string[]): string[] => [
+  ...line`gate --accuracy 0.9 --loss 0.1 --min-accuracy 0.5 --data ${join(folder, "idx")}`,
+  ...line`--model-repository ${join(folder, "models")} ${more}`,
+];
+/** An empty folder of models. */
+const models = (folder: string) => mkdirSync(join(folder, "models"));
+/** To a port on which nobody listens. */
+const deployOn = (folder: string, ...more: string[]): string[] => [
+  ...line`deploy --model ${join(folder, "lenet5.pt")} --model-repository ${join(folder, "models")}`,
+  ...line`--model-version 1 --url http://127.0.0.1:9 ${more}`,
+];
 const fixture = (name: string): string => join(packageRoot, "test", "fixtures", name);
 const fitOnce = async (data: Parameters<LeNet5["fit"]>[0], options?: Parameters<LeNet5["fit"]>[1]): Promise<void> => {
   for await (const _ of model.fit(data, options));
@@ -400,6 +411,89 @@ const TABLE: Row[] = [
     call: (folder) => model.save(join(folder, "lenet5.pt", "below.pt")),
     command: (folder) =>
       line`export --model ${join(folder, "lenet5.pt")} --output ${join(folder, "lenet5.pt", "below.pt")}`,
+  },
+  {
+    input: "a gate's metrics that are NaN",
+    code: "LENET5_INVALID_OPTION",
+    prepare: writeIdx,
+    command: (folder) => gateOn(folder, "--accuracy", "NaN"),
+    names: "--accuracy",
+  },
+  {
+    input: "a gate for a folder of models that is not there",
+    code: "LENET5_DATA_NOT_FOUND",
+    prepare: writeIdx,
+    command: (folder) => gateOn(folder, "--model-repository", join(folder, "absent")),
+    names: "absent",
+  },
+  {
+    input: "a gate before a deployed model that is damaged",
+    code: "LENET5_MODEL_CORRUPT",
+    prepare: async (folder) => {
+      await writeIdx(folder);
+      mkdirSync(join(folder, "models", "lenet5", "1"), { recursive: true });
+      writeFileSync(join(folder, "models", "lenet5", "1", "model.pt"), "no model");
+    },
+    command: gateOn,
+  },
+  {
+    input: "a model to deploy that is not there",
+    code: "LENET5_MODEL_NOT_FOUND",
+    prepare: models,
+    command: (folder) => deployOn(folder, "--model", join(folder, "absent.pt")),
+    names: "absent.pt",
+  },
+  {
+    input: "a file to deploy that is no model by its name",
+    code: "LENET5_INVALID_OPTION",
+    prepare: models,
+    command: (folder) => deployOn(folder, "--model", join(folder, "lenet5.onnx")),
+    names: "--model",
+  },
+  {
+    input: "a folder to deploy into that is not there",
+    code: "LENET5_DATA_NOT_FOUND",
+    command: deployOn,
+    names: "models",
+  },
+  {
+    input: "a name to deploy under that leads out of the folder",
+    code: "LENET5_INVALID_OPTION",
+    prepare: models,
+    command: (folder) => deployOn(folder, "--model-name", "../lenet5"),
+    names: "--model-name",
+  },
+  {
+    input: "a version to deploy that is no whole number",
+    code: "LENET5_INVALID_OPTION",
+    prepare: models,
+    command: (folder) => deployOn(folder, "--model-version", "1.0"),
+    names: "--model-version",
+  },
+  {
+    input: "a server that is not there",
+    code: "LENET5_SERVER_UNREACHABLE",
+    prepare: models,
+    command: deployOn,
+  },
+  {
+    input: "a server's address that is none",
+    code: "LENET5_INVALID_OPTION",
+    prepare: models,
+    command: (folder) => deployOn(folder, "--url", "localhost:8080"),
+    names: "--url",
+  },
+  {
+    input: "results for a report that are no JSON",
+    code: "LENET5_INVALID_OPTION",
+    command: (folder) => line`report --results ${"{"} --output ${join(folder, "report.md")}`,
+    names: "--results",
+  },
+  {
+    input: "results for a report that are no objects",
+    code: "LENET5_INVALID_OPTION",
+    command: (folder) => line`report --results ${'{"gate":1}'} --output ${join(folder, "report.md")}`,
+    names: "--results",
   },
   {
     input: "a second writer of the same file",

@@ -13,6 +13,8 @@ const DOCUMENTS = [
   "README.md",
   "CONTRIBUTING.md",
   "CHANGELOG.md",
+  join("pipelines", "README.md"),
+  join("pipelines", "airflow", "README.md"),
   ...readdirSync(join(packageRoot, "docs"))
     .filter((name) => name.endsWith(".md"))
     .map((name) => join("docs", name)),

@@ -1,14 +1,20 @@
 // The command line's table of contents.
 import { Command } from "./commander.js";
 import { dataCommand } from "./commands/data.js";
+import { deployCommand } from "./commands/deploy.js";
 import { doctorCommand } from "./commands/doctor.js";
 import { evaluateCommand } from "./commands/evaluate.js";
 import { exportCommand } from "./commands/export.js";
+import { gateCommand } from "./commands/gate.js";
 import { inspectCommand } from "./commands/inspect.js";
 import { installCommand } from "./commands/install.js";
 import { predictCommand } from "./commands/predict.js";
+import { reportCommand } from "./commands/report.js";
 import { serveCommand } from "./commands/serve.js";
+import { smokeTestCommand } from "./commands/smoke-test.js";
 import { trainCommand } from "./commands/train.js";
+import { undeployCommand } from "./commands/undeploy.js";
+import { waitCommand } from "./commands/wait.js";
 
 /** Builds the whole `lenet5` command line. */
 export function createProgram(version: string): Command {
@@ -23,8 +29,8 @@ export function createProgram(version: string): Command {
     .addHelpText(
       "after",
       `
-Results go to stdout, progress and logs to stderr. Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted
-(143 by SIGTERM).
+Results go to stdout, progress and logs to stderr. Exit status: 0 done, 1 failed, 2 wrong usage, 3 a gate is closed,
+130 interrupted (143 by SIGTERM).
 Options that show (env: …) take their default from that environment variable.`,
     );
   trainCommand(program);
@@ -32,6 +38,12 @@ Options that show (env: …) take their default from that environment variable.`
   predictCommand(program);
   serveCommand(program);
   exportCommand(program);
+  gateCommand(program);
+  deployCommand(program);
+  waitCommand(program);
+  smokeTestCommand(program);
+  undeployCommand(program);
+  reportCommand(program);
   inspectCommand(program);
   dataCommand(program);
   installCommand(program);

@@ -35,7 +35,7 @@ export function pngRequest(png, label) {
 }
 
 /** The pixels as a binary tensor of the Open Inference Protocol, answered by one. */
-export function binaryRequest(pixels, label) {
+export function binaryRequest(pixels, label, model = "lenet5") {
   const tensor = Buffer.from(Float32Array.from(pixels).buffer);
   const json = Buffer.from(
     JSON.stringify({
@@ -47,7 +47,7 @@ export function binaryRequest(pixels, label) {
   );
   return {
     what: "v2 binary tensor",
-    path: "/v2/models/lenet5/infer",
+    path: `/v2/models/${model}/infer`,
     body: Buffer.concat([json, tensor]),
     contentType: "application/octet-stream",
     headers: { "inference-header-content-length": String(json.length) },

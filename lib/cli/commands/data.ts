@@ -1,4 +1,5 @@
-// `lenet5 data`: fetch, synthesise, show
+// `lenet5 data`: fetch, export, synthesise, show
+import { createHash } from "node:crypto";
 import { type Dataset, subsetOf } from "../../data/dataset.js";
 import { Random } from "../../data/random.js";
 import { writeFileAtomically } from "../../files.js";
@@ -9,6 +10,7 @@ import {
   type DataOptions,
   drawSynthetic,
   inClassesOf,
+  loadData,
   loadNamed,
   loadPart,
   type Part,
@@ -28,8 +30,9 @@ import { drawInTerminal } from "../terminal-digits.js";
 
 /** Adds the command and its sub-commands. */
 export function dataCommand(program: Command): void {
-  const data = program.command("data").description("Fetch, draw and look at data sets.");
+  const data = program.command("data").description("Fetch, write, draw and look at data sets.");
   fetchCommand(data);
+  exportCommand(data);
   synthesiseCommand(data);
   showCommand(data);
   addExamples(
@@ -67,6 +70,42 @@ function fetchCommand(data: Command): void {
     },
     "Stopping; the next call goes on from here.",
   );
+}
+
+interface ExportOptions extends DataOptions {
+  trainCount: number;
+  testCount: number;
+  output: string;
+}
+
+function exportCommand(data: Command): void {
+  const command = data
+    .command("export")
+    .description("Write a data set as four IDX files, which every reader of MNIST takes; or the first images of it.");
+  const count = (flags: string, what: string) => wholeOption(flags, what, 1, 10_000_000).default(10_000_000, "all");
+  addDataOptions(command)
+    .addOption(count("--train-count <n>", "at most so many training images"))
+    .addOption(count("--test-count <n>", "at most so many test images"))
+    .addOption(textOption("--output <dir>", "folder for the four files").makeOptionMandatory());
+  addJsonOption(command);
+  addExamples(command, "lenet5 data export --data mnist --train-count 6000 --test-count 1000 --output small");
+  perform<ExportOptions>(command, async ({ options, output, signal }) => {
+    const loaded = await loadData(options, output, signal);
+    const train = firstOf(loaded.train, options.trainCount);
+    const test = firstOf(loaded.test, options.testCount);
+    const idx = await import("../../data/idx.js");
+    const files = await idx.writeDatasets(options.output, { train, test });
+    const digest = createHash("sha256");
+    for (const { images, labels } of [train, test]) digest.update(images).update(Uint8Array.from(labels));
+    output.print(`Wrote ${grouped(train.count)} training and ${grouped(test.count)} test images to ${options.output}`);
+    output.finish({
+      output: options.output,
+      files,
+      train: train.count,
+      test: test.count,
+      digest: digest.digest("hex"),
+    });
+  });
 }
 
 interface SynthesiseOptions {

@@ -1,16 +1,17 @@
 // `lenet5 serve`
 import { once } from "node:events";
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Command, Option } from "commander";
-import { expectedButGot, LeNet5Error } from "../../errors.js";
+import { LeNet5Error } from "../../errors.js";
 import type { LogLevel, PortName, Server, ServerAddress, ServerOptions } from "../../server.js";
 import { addExamples, perform } from "../command.js";
 import { addJsonOption, fromEnvironment, textOption, wholeOption, wordOption } from "../options.js";
 import type { Output } from "../output.js";
+import { tokenOf } from "../token.js";
 
 interface ServeOptions {
   modelRepository: string;
+  allowEmpty?: boolean;
   host: string;
   port: number;
   grpcPort?: number;
@@ -62,6 +63,7 @@ export function serveCommand(program: Command): void {
   const port = (flags: string, what: string, otherwise?: number): void => {
     command.addOption(wholeOption(`${flags} <n>`, what, 0, PORT).default(otherwise));
   };
+  command.option("--allow-empty", "start although there is no model yet, and serve what is put there");
   option(textOption("--host <address>", "address to listen on").default("127.0.0.1"));
   port("--port", "port of all REST protocols; 0 is any that is free", 8080);
   port("--grpc-port", "port of the Open Inference Protocol over gRPC (default: no gRPC)");
@@ -135,11 +137,11 @@ export function serveCommand(program: Command): void {
 function report(
   server: Server,
   addresses: readonly ServerAddress[],
-  { modelRepository }: ServeOptions,
+  { modelRepository, allowEmpty }: ServeOptions,
   output: Output,
 ): void {
   const models = server.repository.statuses();
-  if (models.length === 0) {
+  if (models.length === 0 && !allowEmpty) {
     const place = join(modelRepository, "<name>", "<version>", "model.pt");
     throw new LeNet5Error("MODEL_NOT_FOUND", `Expected a model at ${place} but received an empty repository`);
   }
@@ -190,20 +192,4 @@ async function serverOptions(options: ServeOptions): Promise<ServerOptions> {
 function withoutUndefined<T extends object>(given: T): { [K in keyof T]: Exclude<T[K], undefined> } {
   const entries = Object.entries(given).filter(([, value]) => value !== undefined);
   return Object.fromEntries(entries) as { [K in keyof T]: Exclude<T[K], undefined> };
-}
-
-/** Secrets come in files or in the environment, never on the command line, which everybody on the machine can read. */
-async function tokenOf(file: string | undefined, variable: string): Promise<string | undefined> {
-  const token = file === undefined ? process.env[variable] : await textOf(file);
-  // A secret that came out empty is a mistake: to serve without it would open what was meant to be closed.
-  if (token === "") throw expectedButGot("INVALID_OPTION", "a token", file ?? variable, "an empty text");
-  return token;
-}
-
-async function textOf(file: string): Promise<string> {
-  try {
-    return (await readFile(file, "utf8")).trim();
-  } catch (cause) {
-    throw new LeNet5Error("FILE_READ_FAILED", `Expected to read a token from ${file} but received ${cause}`, { cause });
-  }
 }

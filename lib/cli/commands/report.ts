@@ -1,0 +1,131 @@
+// `lenet5 report`
+import { expectedButGot } from "../../errors.js";
+import { writeFileAtomically } from "../../files.js";
+import { isObject } from "../../is.js";
+import { addExamples, perform } from "../command.js";
+import type { Command } from "../commander.js";
+import { addJsonOption, textOption } from "../options.js";
+import { grouped, percent } from "../output.js";
+
+interface ReportOptions {
+  results: string;
+  output: string;
+}
+
+/** What a step printed as its last line. */
+type Result = Readonly<Record<string, unknown>>;
+type Results = Readonly<Record<string, Result>>;
+
+/** Adds the command. */
+export function reportCommand(program: Command): void {
+  const command = program
+    .command("report")
+    .description("Write one page about a run of the lifecycle, from what its steps printed as their last lines.")
+    .addOption(
+      textOption(
+        "--results <json>",
+        "an object: the step's name, and the object that it printed",
+      ).makeOptionMandatory(),
+    )
+    .addOption(textOption("--output <file>", "the page (Markdown)").makeOptionMandatory());
+  addJsonOption(command);
+  addExamples(
+    command,
+    `lenet5 report --output report.md --results '{"train_libtorch":{"accuracy":0.99},"deploy":{"version":"8"}}'`,
+  );
+  perform<ReportOptions>(command, async ({ options, output, signal }) => {
+    await output.leaveStdoutTo(options.output);
+    const results = parse(options.results);
+    await writeFileAtomically(options.output, page(results), { signal });
+    output.print(`Wrote ${options.output}`);
+    output.finish({ report: options.output, ...summary(results) });
+  });
+}
+
+function parse(text: string): Results {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {}
+  if (isObject(value) && !Array.isArray(value) && Object.values(value).every((each) => isObject(each))) {
+    return value as Results;
+  }
+  throw expectedButGot(
+    "INVALID_OPTION",
+    "an object of objects as JSON",
+    "--results",
+    text.length > 80 ? `a text of ${text.length} characters` : JSON.stringify(text),
+  );
+}
+
+/** What whoever compares runs wants to know. */
+function summary({ evaluate, deploy, benchmark }: Results): Result {
+  return {
+    version: deploy?.version ?? null,
+    digest: deploy?.digest ?? null,
+    accuracy: evaluate?.accuracy ?? null,
+    requestsPerSecond: benchmark?.requestsPerSecond ?? null,
+  };
+}
+
+function page(results: Results): string {
+  const { ingest, evaluate, gate, deploy, smoke_test: smoke, benchmark } = results;
+  const sections = [
+    `# ${word(deploy?.name, "LeNet-5")} ${word(deploy?.version, "(not deployed)")}`,
+    `${number(ingest?.train)} training and ${number(ingest?.test)} test images.`,
+    "## Training",
+    table(
+      ["system", "accuracy", "loss", "seconds", "images/s"],
+      Object.entries(results)
+        .filter(([name]) => name.startsWith("train_"))
+        .map(([name, result]) => [
+          word(result.system, name.slice("train_".length)),
+          share(result.accuracy),
+          fixed(result.loss, 4),
+          fixed(result.trainingSeconds, 1),
+          number(result.imagesPerSecond),
+        ]),
+    ),
+    "## Deployment",
+    table(
+      ["", ""],
+      [
+        ["accuracy, as evaluated", share(evaluate?.accuracy)],
+        ["least accuracy", share(gate?.minAccuracy)],
+        ["deployed before", before(gate?.deployed)],
+        ["SHA-256 of the model", word(deploy?.digest)],
+        ["server", word(deploy?.url)],
+        ["smoke test", smoke === undefined ? "–" : `${number(smoke.right)} of ${number(smoke.digits)} digits right`],
+        ["requests/s, right answers alone", number(benchmark?.requestsPerSecond)],
+        ["latency, median", `${fixed(benchmark?.p50Ms, 2)} ms`],
+        ["latency, 99th percentile", `${fixed(benchmark?.p99Ms, 2)} ms`],
+      ],
+    ),
+  ];
+  return `${sections.join("\n\n")}\n`;
+}
+
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]) => `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
+  return [line(head), line(head.map(() => "---")), ...rows.map(line)].join("\n");
+}
+
+function before(deployed: unknown): string {
+  return isObject(deployed) ? `version ${word(deployed.version)}, ${share(deployed.accuracy)}` : "nothing";
+}
+
+function word(value: unknown, otherwise = "–"): string {
+  return typeof value === "string" && value !== "" ? value.replaceAll(/\s+/g, " ") : otherwise;
+}
+
+function share(value: unknown): string {
+  return typeof value === "number" ? percent(value) : "–";
+}
+
+function number(value: unknown): string {
+  return typeof value === "number" ? grouped(value) : "–";
+}
+
+function fixed(value: unknown, digits: number): string {
+  return typeof value === "number" ? value.toFixed(digits) : "–";
+}
