@@ -1,0 +1,51 @@
+"""How the tasks' programs are started: on this machine from a clone of the repository, or in containers."""
+
+import os
+from pathlib import Path
+
+from .settings import SettingsError
+
+#: The clone that this file lies in.
+PROJECT = Path(__file__).resolve().parents[4]
+
+#: In a container: the Variable that names the image, and how the program is called in it.
+IN_CONTAINER = {
+    "lenet5": ("image", ("lenet5",)),
+    "benchmark": ("image_benchmark", ("node", "benchmarks/deployed.mjs")),
+    "pytorch": ("image_pytorch", ("python", "pipelines/trainers/pytorch_trainer.py")),
+    "tensorflow": ("image_tensorflow", ("python", "pipelines/trainers/tensorflow_trainer.py")),
+}
+
+
+def _interpreter(variable: str, environment: str) -> str:
+    return os.environ.get(variable) or str(PROJECT / environment / "bin" / "python")
+
+
+def local_programs() -> dict[str, tuple[str, ...]]:
+    """The first words of each program's command line."""
+    trainers = PROJECT / "pipelines" / "trainers"
+    return {
+        "lenet5": ("node", str(PROJECT / "dist" / "esm" / "cli" / "main.js")),
+        "benchmark": ("node", str(PROJECT / "benchmarks" / "deployed.mjs")),
+        "pytorch": (_interpreter("LENET5_PYTHON", ".venv"), str(trainers / "pytorch_trainer.py")),
+        "tensorflow": (
+            _interpreter("LENET5_TENSORFLOW_PYTHON", ".venv-tensorflow"),
+            str(trainers / "tensorflow_trainer.py"),
+        ),
+    }
+
+
+_MADE_BY = {
+    "lenet5": "npm run setup",
+    "pytorch": "npm run setup:python",
+    "tensorflow": "npm run setup:python -- --purpose tensorflow",
+}
+
+
+def require_local_programs() -> None:
+    """Raises SettingsError where a program is not there: before hours of training, not after them."""
+    for name, words in local_programs().items():
+        for word in words:
+            if "/" in word and not Path(word).exists():
+                hint = f" ({_MADE_BY[name]})" if name in _MADE_BY else ""
+                raise SettingsError(f"Expected a file for {word} but received none{hint}")
