@@ -15,6 +15,7 @@ const DOCUMENTS = [
   "CHANGELOG.md",
   join("pipelines", "README.md"),
   join("pipelines", "airflow", "README.md"),
+  join("pipelines", "trainers", "README.md"),
   ...readdirSync(join(packageRoot, "docs"))
     .filter((name) => name.endsWith(".md"))
     .map((name) => join("docs", name)),

@@ -29,12 +29,17 @@ export function describeWithTensorBoard(name: string, body: () => void): void {
 /**
  * Runs a Python program and gives back the JSON value that it prints last.
  * @param args - its `sys.argv[1:]`
- * @param options - `timeout` in milliseconds, 120,000 unless told
+ * @param options - `timeout` in milliseconds, 120,000 unless told; `interpreter` where it is not the tests' own
  */
-export async function python<T>(program: string, args: string[] = [], options: { timeout?: number } = {}): Promise<T> {
-  if (pythonPath === undefined)
+export async function python<T>(
+  program: string,
+  args: string[] = [],
+  options: { timeout?: number; interpreter?: string } = {},
+): Promise<T> {
+  const interpreter = options.interpreter ?? pythonPath;
+  if (interpreter === undefined)
     throw new Error("No Python peer: set LENET5_PYTHON or run scripts/python-environment.mjs");
-  const child = spawn(pythonPath, ["-c", program, ...args], {
+  const child = spawn(interpreter, ["-c", program, ...args], {
     stdio: ["ignore", "pipe", "pipe"],
     timeout: options.timeout ?? 120_000,
     killSignal: "SIGKILL",
@@ -50,4 +55,16 @@ export async function python<T>(program: string, args: string[] = [], options: {
   const status = await new Promise((resolve, reject) => child.once("error", reject).once("close", resolve));
   if (status !== 0) throw new Error(`Python ended with ${status}:\n${out}\n${err}`);
   return JSON.parse(out.trim().split("\n").at(-1) ?? "") as T;
+}
+
+/** The interpreter of a purpose's environment: `LENET5_TENSORFLOW_PYTHON`, else `.venv-tensorflow`'s; or undefined. */
+export function pythonFor(purpose: string): string | undefined {
+  const there = path.join(import.meta.dirname, "..", `.venv-${purpose}`, "bin", "python");
+  return process.env[`LENET5_${purpose.toUpperCase()}_PYTHON`] || (existsSync(there) ? there : undefined);
+}
+
+/** `describe` for tests that need the environments of some purposes beside the tests' own. */
+export function describeWithEnvironments(purposes: readonly string[], name: string, body: () => void): void {
+  const there = hasPeer && purposes.every((purpose) => pythonFor(purpose) !== undefined);
+  describe.runIf(there || process.env.CI === "true")(name, { timeout: 300_000 }, body);
 }

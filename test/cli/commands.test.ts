@@ -60,7 +60,19 @@ describe("train", () => {
       model,
       device: expect.stringMatching(/^(cpu|cuda:\d+)$/),
       engine: expect.stringMatching(/^(fused|libtorch)$/),
+      system: "libtorch",
+      accuracy: lastJson(training).test.accuracy,
+      loss: lastJson(training).test.loss,
+      batchSize: 64,
+      learningRate: 0.005,
+      schedule: "one-cycle",
+      seed: 1,
+      trainingSeconds: expect.any(Number),
+      imagesPerSecond: expect.any(Number),
+      versions: { "lenet5-libtorch": expect.stringMatching(/^\d+\./), node: process.version },
     });
+    const { trainingSeconds, imagesPerSecond } = lastJson(training);
+    expect(imagesPerSecond).toBeCloseTo((2 * 3000) / trainingSeconds, 3);
     expect(lastJson(training).test.accuracy).toBeGreaterThan(0.8);
   });
 

@@ -18,6 +18,19 @@ def histogram(event):
     return [event.step, *plain, list(value.bucket_limit), list(value.bucket)]
 
 
+def tensors(tag, plugin):
+    """A tag's events as TensorFlow 2 writes them, where they are of this plugin."""
+    described = found.summary_metadata.get(tag)
+    ours = described is not None and described.plugin_data.plugin_name == plugin
+    return [(event.step, tensor_util.make_ndarray(event.tensor_proto)) for event in found.Tensors(tag)] if ours else []
+
+
+def histogram_of_buckets(step, buckets):
+    """Rows of left edge, right edge and count; sums are not among them."""
+    left, right, counts = buckets.T.tolist()
+    return [step, min(left), max(right), sum(counts), None, None, right, counts]
+
+
 found = event_accumulator.EventAccumulator(sys.argv[1], size_guidance=SIZES)
 found.Reload()
 tags = found.Tags()
@@ -41,8 +54,14 @@ print(
     json.dumps(
         {
             "version": found.file_version,
-            "scalars": {tag: [[event.step, repr(event.value)] for event in found.Scalars(tag)] for tag in tags["scalars"]},
-            "histograms": {tag: [histogram(event) for event in found.Histograms(tag)] for tag in tags["histograms"]},
+            "scalars": {
+                **{tag: [[event.step, repr(event.value)] for event in found.Scalars(tag)] for tag in tags["scalars"]},
+                **{tag: points for tag in tags["tensors"] if (points := [[step, repr(value.item())] for step, value in tensors(tag, "scalars")])},
+            },
+            "histograms": {
+                **{tag: [histogram(event) for event in found.Histograms(tag)] for tag in tags["histograms"]},
+                **{tag: events for tag in tags["tensors"] if (events := [histogram_of_buckets(*event) for event in tensors(tag, "histograms")])},
+            },
             "images": {
                 tag: [[event.step, event.width, event.height, event.encoded_image_string.hex()] for event in found.Images(tag)]
                 for tag in tags["images"]

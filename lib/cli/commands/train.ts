@@ -10,6 +10,7 @@ import { AUGMENTED_RECIPE, DEFAULT_RECIPE, type Recipe } from "../../lenet5/reci
 import type { Evaluation } from "../../lenet5/results.js";
 import type { LeNet5 } from "../../lenet5.js";
 import type { HyperParameter, SummaryWriter, TrainingLog } from "../../tensorboard.js";
+import { packageVersion } from "../../version.js";
 import { addExamples, perform, withPartialResult } from "../command.js";
 import type { Command, Option } from "../commander.js";
 import { addDataOptions, type DataOptions, loadData } from "../data-source.js";
@@ -219,7 +220,7 @@ async function fitAndSave(options: TrainOptions, output: Output, run: Run, signa
   const result = await model.evaluate(test, { signal });
   await log?.finish({ test, evaluation: result, signal });
   await writer?.close();
-  summarise(options, output, model, run, result, validation === undefined ? "test" : "validation");
+  summarise(options, output, model, run, result, validation === undefined ? "test" : "validation", train.count);
   return 0;
 }
 
@@ -364,6 +365,7 @@ function summarise(
   { epochs }: Run,
   test: Evaluation,
   validatedOn: "test" | "validation",
+  trainCount: number,
 ): void {
   const validated = [`${validatedOn} loss`, `${validatedOn} accuracy`];
   const head = ["epoch", "loss", "seconds", "images/s", "learning rate", ...validated];
@@ -380,7 +382,14 @@ function summarise(
   const last = epochs.at(-1);
   if (last !== undefined && last.epoch < last.epochs) output.print(`Stopped early, after epoch ${last.epoch}.`);
   output.print(`Test accuracy ${percent(test.accuracy)}, loss ${test.loss.toFixed(4)}. Saved ${options.output}`);
+  const { batchSize, learningRate, schedule, seed } = parameters(options);
+  const trainingSeconds = epochs.reduce((sum, { seconds }) => sum + seconds, 0);
   output.finish({
+    // The keys of pipelines/trainers, so that what trains a model with the same settings can be put in one table.
+    ...{ system: "libtorch", accuracy: test.accuracy, loss: test.loss, batchSize, learningRate, schedule, seed },
+    ...{ trainingSeconds, imagesPerSecond: (trainCount * epochs.length) / trainingSeconds },
+    ...(options.logdir === undefined ? {} : { logdir: options.logdir }),
+    versions: { "lenet5-libtorch": packageVersion, node: process.version },
     epochs: epochs.map(({ epoch, loss, seconds, imagesPerSecond, validation }) => ({
       epoch,
       loss,
