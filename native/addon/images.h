@@ -28,7 +28,7 @@ class OwnedImages {
 
   const Images& view() const { return images_; }
   // Of several parts, those that hold NaN or infinity become black; returns their positions. One part alone is left
-  // as it is, for check_finite to name the pixel.
+  // as it is.
   std::vector<uint32_t> blank_parts_not_finite();
 
  private:

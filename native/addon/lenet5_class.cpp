@@ -106,8 +106,7 @@ void LeNet5Class::JS_predictSync(const Napi::CallbackInfo& info) {
       throw Error("INVALID_ARGUMENT",
                   "Expected memory apart from the other arrays' for output but received some of it");
     }
-    predict(*weights, images, output.data);
-    finish(output.data, images.count, weights->num_classes, labels, log);
+    predict(*weights, images, {output.data, labels, log});
   });
 }
 

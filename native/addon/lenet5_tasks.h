@@ -4,8 +4,6 @@
 
 #include <napi.h>
 
-#include <algorithm>
-#include <cmath>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -23,16 +21,6 @@ namespace lenet5::addon {
 
 inline Error aborted() { return Error("ABORTED", "The call was aborted"); }
 
-// In place: log-probabilities to the index of the largest and, unless `log`, to probabilities.
-inline void finish(float* scores, int64_t count, int64_t classes, int32_t* labels, bool log) {
-  for (int64_t i = 0; i < count; i++) {
-    float* row = scores + i * classes;
-    if (labels != nullptr) labels[i] = static_cast<int32_t>(std::max_element(row, row + classes) - row);
-    if (log) continue;
-    for (int64_t c = 0; c < classes; c++) row[c] = std::exp(row[c]);
-  }
-}
-
 class PredictTask : public AsyncTask {
  public:
   PredictTask(Napi::Env env, WeightsPointer weights, OwnedImages images, bool log, CancellationPointer cancellation)
@@ -46,12 +34,22 @@ class PredictTask : public AsyncTask {
   void Run() override {
     const int64_t classes = weights_->num_classes;
     const int64_t count = images_.view().count;
-    refused_ = images_.blank_parts_not_finite();
     scores_.resize(static_cast<size_t>(count * classes));
     labels_.resize(static_cast<size_t>(count));
-    if (!predict(*weights_, images_.view(), scores_.data(), cancellation_.get())) throw aborted();
-    finish(scores_.data(), count, classes, labels_.data(), log_);
+    try {
+      answer();
+    } catch (const Error& error) {
+      // One call's pixels are not to spoil the others' answers.
+      if (error.code() != "INVALID_PIXELS") throw;
+      refused_ = images_.blank_parts_not_finite();
+      if (refused_.empty()) throw;
+      answer();
+    }
     weights_.reset();
+  }
+  void answer() {
+    const Answers answers{scores_.data(), labels_.data(), log_};
+    if (!predict(*weights_, images_.view(), answers, cancellation_.get())) throw aborted();
   }
   Napi::Value Result(Napi::Env env) override {
     Napi::Object result = Napi::Object::New(env);

@@ -100,7 +100,8 @@ class LibtorchPredictor : public Predictor {
     output_ = {p[8].t(), p[9]};
   }
 
-  void run(const Images& images, float* log_probabilities) const override {
+  void run(const Images& images, const Answers& answers) const override {
+    check_finite(images);
     use_libtorch_threads();
     std::optional<OneLibtorchThread> one;
     if (images.count <= kOneThread) one.emplace();
@@ -114,7 +115,13 @@ class LibtorchPredictor : public Predictor {
     x = at::addmm(c5_.bias, x.flatten(1), c5_.weight).relu_();
     x = at::addmm(f6_.bias, x, f6_.weight).relu_();
     x = at::log_softmax(at::addmm(output_.bias, x, output_.weight), 1).to(torch::kCPU).contiguous();
-    std::copy_n(x.data_ptr<float>(), x.numel(), log_probabilities);
+    const int64_t classes = x.size(1);
+    for (int64_t i = 0; answers.labels != nullptr && i < images.count; i++) {
+      const float* row = x.data_ptr<float>() + i * classes;
+      answers.labels[i] = static_cast<int32_t>(std::max_element(row, row + classes) - row);
+    }
+    if (!answers.log) x.exp_();
+    std::copy_n(x.data_ptr<float>(), x.numel(), answers.scores);
   }
 
  private:

@@ -92,7 +92,8 @@ double difference_from_torchscript(const Weights& weights, const std::string& ar
       pixels[i] = static_cast<float>(std::fmod(static_cast<double>(i) * 0.6180339887498949, 1.0));
     }
     std::vector<float> own(static_cast<size_t>(kCount * weights.num_classes));
-    predict(weights, {pixels.data(), kernels::PixelType::float32, static_cast<int>(size), kCount}, own.data());
+    predict(weights, {pixels.data(), kernels::PixelType::float32, static_cast<int>(size), kCount},
+            {own.data(), nullptr, true});
     torch::Tensor images = torch::from_blob(pixels.data(), {kCount, 1, size, size});
     torch::Tensor other = module.forward({images}).toTensor().to(torch::kCPU, torch::kFloat32).contiguous();
     if (other.numel() != static_cast<int64_t>(own.size())) return std::numeric_limits<double>::infinity();

@@ -13,15 +13,21 @@
 namespace lenet5::kernels::LENET5_INSTRUCTION_SET_NAMESPACE {
 namespace {
 
-// Returns a bit for each row of the canvas that is not all black.
+struct Rows {
+  uint32_t filled;  // a bit for each row of the canvas that is not all black
+  bool finite;      // no pixel is NaN or infinite
+};
+
 template <typename Pixel>
-LENET5_INLINE uint32_t transform_pixels(const Pixel* pixels, int size, ConvolutionScratch& scratch) {
+LENET5_INLINE Rows transform_pixels(const Pixel* pixels, int size, ConvolutionScratch& scratch) {
   const int margin = (kCanvas - size) / 2;
   uint32_t filled = 0;
+  Vector nothing = zero();
   for (int y = 0; y < size; ++y) {
     Row row;
     if (!read_row(pixels + y * size, size, row)) continue;
     filled |= uint32_t{1} << (y + margin);
+    if constexpr (sizeof(Pixel) > 1) nothing = add_nothing(row, nothing);
     Vector d[6 * 16 / kWidth], v[6];
     spread_row(row, d);
     LENET5_UNROLL
@@ -31,7 +37,7 @@ LENET5_INLINE uint32_t transform_pixels(const Pixel* pixels, int size, Convoluti
       for (int k = 0; k < 6; ++k) store(&scratch.c1_input[y + margin][k][h * kWidth], v[k]);
     }
   }
-  return filled;
+  return {filled, equal_lanes(nothing, zero()) == equal_lanes(zero(), zero())};
 }
 
 // The maximum of a 2×2 window in scan order, and which it was: the first one on a tie, as PyTorch takes it.
@@ -289,22 +295,21 @@ inline void trace_s2(const ConvolutionScratch& scratch, ConvolutionTrace& trace)
 #endif
 
 template <bool Trace>
-void convolve_image(const ConvolutionWeights& weights, const void* pixels, PixelType type, int size,
+bool convolve_image(const ConvolutionWeights& weights, const void* pixels, PixelType type, int size,
                     ConvolutionScratch& scratch, float* features, ConvolutionTrace* trace) {
   const bool bytes = type == PixelType::uint8;
-  const uint32_t filled = bytes ? transform_pixels(static_cast<const uint8_t*>(pixels), size, scratch)
-                                : transform_pixels(static_cast<const float*>(pixels), size, scratch);
-  c1_layer<Trace>(bytes ? weights.c1_bytes : weights.c1_float, weights.c1_bias, filled, scratch, trace);
+  const Rows rows = bytes ? transform_pixels(static_cast<const uint8_t*>(pixels), size, scratch)
+                          : transform_pixels(static_cast<const float*>(pixels), size, scratch);
+  c1_layer<Trace>(bytes ? weights.c1_bytes : weights.c1_float, weights.c1_bias, rows.filled, scratch, trace);
   c3_layer<Trace>(weights, scratch, features, Trace ? trace->s4_choice : nullptr);
   if constexpr (Trace) trace_s2(scratch, *trace);
+  return rows.finite;
 }
 
-void convolve(const ConvolutionWeights& weights, const void* pixels, PixelType type, int size,
+bool convolve(const ConvolutionWeights& weights, const void* pixels, PixelType type, int size,
               ConvolutionScratch& scratch, float* features, ConvolutionTrace* trace) {
-  if (trace)
-    convolve_image<true>(weights, pixels, type, size, scratch, features, trace);
-  else
-    convolve_image<false>(weights, pixels, type, size, scratch, features, nullptr);
+  return trace ? convolve_image<true>(weights, pixels, type, size, scratch, features, trace)
+               : convolve_image<false>(weights, pixels, type, size, scratch, features, nullptr);
 }
 
 }  // namespace

@@ -162,24 +162,13 @@ void transpose(const float* weights, int inputs, int outputs, float* transposed,
   }
 }
 
-// Reads up to a vector of n floats; the lanes beyond hold `filler`.
-LENET5_INLINE Vector load_some(const float* p, int n, float filler) {
-  if (n >= kWidth) return load(p);
-  Vector v = all(filler);
-  for (int i = 0; i < n; ++i) v[i] = p[i];
-  return v;
-}
-LENET5_INLINE void store_some(float* p, int n, Vector v) {
-  if (n >= kWidth) return store(p, v);
-  for (int i = 0; i < n; ++i) p[i] = v[i];
-}
-
-// log Σ exp of a row, with the largest logit taken out first.
-LENET5_INLINE float log_sum(const float* logits, int classes) {
+// log Σ exp of a row, with the largest logit, which it tells, taken out first.
+LENET5_INLINE float log_sum(const float* logits, int classes, float* top_logit = nullptr) {
   const float lowest = -__builtin_inff();
   Vector top = load_some(logits, classes, lowest);
   for (int i = kWidth; i < classes; i += kWidth) top = larger(top, load_some(logits + i, classes - i, lowest));
   const float largest = largest_lane(top);
+  if (top_logit) *top_logit = largest;
   Vector sum = zero();
   for (int i = 0; i < classes; i += kWidth) {
     const Vector e = exponential(load_some(logits + i, classes - i, lowest) - all(largest));
@@ -192,13 +181,26 @@ LENET5_INLINE float log_sum(const float* logits, int classes) {
   return largest + __builtin_logf(sum_lanes(sum));
 }
 
-void log_softmax(const float* logits, int64_t stride, int classes, float* out, int64_t out_stride, int64_t rows) {
+void answer(const float* logits, int64_t stride, int classes, int64_t rows, const Answers& answers) {
   for (int64_t r = 0; r < rows; ++r) {
     const float* row = logits + r * stride;
-    const Vector shift = all(log_sum(row, classes));
+    float* out = answers.scores + r * classes;
+    float largest;
+    const float sum = log_sum(row, classes, &largest);
+    const Vector shift = all(sum), top = all(largest) - shift;
+    int label = -1;
     for (int i = 0; i < classes; i += kWidth) {
-      store_some(out + r * out_stride + i, classes - i, load_some(row + i, classes - i, 0) - shift);
+      const int n = classes - i;
+      const Vector y = load_some(row + i, n, 0) - shift;
+      if (answers.labels && label < 0) {
+        // By what is answered, not by the logits: of two that the subtraction made equal it is the first.
+        const unsigned found = equal_lanes(y, top) & (n < kWidth ? (1u << n) - 1 : ~0u);
+        if (found) label = i + __builtin_ctz(found);
+      }
+      store_some(out + i, n, answers.log ? y : choose(y < all(kLeastExponent), zero(), exponential(y)));
     }
+    // Without a match, none is a number.
+    if (answers.labels) answers.labels[r] = label < 0 ? 0 : label;
   }
 }
 

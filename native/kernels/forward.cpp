@@ -1,5 +1,6 @@
 // Inference: blocks of images through the convolutions one by one, then through the dense layers together.
 #include <algorithm>
+#include <atomic>
 
 #include "aligned.h"
 #include "kernel_table.h"
@@ -44,25 +45,26 @@ struct Forward::Impl {
     kernels.prepare(packed.get(), mean, std, convolution.get());
   }
 
-  void block(const Images& images, int64_t first, int64_t count, float* out) const {
+  bool block(const Images& images, int64_t first, int64_t count, const Answers& all) const {
     Scratch& s = thread_scratch();
     const int64_t image_bytes = int64_t{images.size} * images.size * (images.type == PixelType::uint8 ? 1 : 4);
     const char* pixels = static_cast<const char*>(images.pixels) + first * image_bytes;
+    bool finite = true;
     for (int64_t i = 0; i < count; ++i) {
-      kernels.convolve(convolution[0], pixels + i * image_bytes, images.type, images.size, s.convolution,
-                       s.features + i * kFeatures, nullptr);
+      finite &= kernels.convolve(convolution[0], pixels + i * image_bytes, images.type, images.size, s.convolution,
+                                 s.features + i * kFeatures, nullptr);
     }
     const float* p = packed.get();
     kernels.dense(s.features, kFeatures, kFeatures, p + Layout::c5_weight, p + Layout::c5_bias, kC5, s.c5, kC5Padded,
                   count, true);
     kernels.dense(s.c5, kC5Padded, kC5, p + Layout::f6_weight, p + Layout::f6_bias, kF6, s.f6, kF6Padded, count, true);
     const int classes = layout.classes;
-    out += first * classes;
+    const Answers answers{all.scores + first * classes, all.labels ? all.labels + first : nullptr, all.log};
     if (layout.output_panels == 1) {
       kernels.dense(s.f6, kF6Padded, kF6, p + Layout::output_weight, p + layout.output_bias, classes, s.logits, kPanel,
                     count, false);
-      kernels.log_softmax(s.logits, kPanel, classes, out, classes, count);
-      return;
+      kernels.answer(s.logits, kPanel, classes, count, answers);
+      return finite;
     }
     // Many classes: a panel of logits at a time goes to its place in the answer, which is normalised there.
     for (int panel = 0; panel < layout.output_panels; ++panel) {
@@ -70,10 +72,11 @@ struct Forward::Impl {
       kernels.dense(s.f6, kF6Padded, kF6, p + Layout::output_weight + int64_t{panel} * kF6 * kPanel,
                     p + layout.output_bias + from, width, s.logits, kPanel, count, false);
       for (int64_t i = 0; i < count; ++i) {
-        std::copy_n(s.logits + i * kPanel, width, out + i * classes + from);
+        std::copy_n(s.logits + i * kPanel, width, answers.scores + i * classes + from);
       }
     }
-    kernels.log_softmax(out, classes, classes, out, classes, count);
+    kernels.answer(answers.scores, classes, classes, count, answers);
+    return finite;
   }
 };
 
@@ -81,17 +84,19 @@ Forward::Forward(const float* parameters, int classes, float mean, float std, In
     : impl_(std::make_unique<Impl>(parameters, classes, mean, std, set)) {}
 Forward::~Forward() = default;
 
-void Forward::run(const Images& images, float* log_probabilities) const {
+bool Forward::run(const Images& images, const Answers& answers) const {
   const int64_t count = images.count;
   const int64_t threads = std::max<int64_t>(1, std::min<int64_t>(num_threads(), count / kWorthAnotherThread));
   const int64_t rounds = (count + threads * kBlock - 1) / (threads * kBlock);
   const int64_t tasks = threads * rounds;
-  if (count <= 0) return;
+  if (count <= 0) return true;
+  std::atomic<bool> finite{true};
   // Even shares, in as few rounds as the block allows.
   parallel_for(tasks, [&](int64_t task) {
     const int64_t from = count * task / tasks, to = count * (task + 1) / tasks;
-    impl_->block(images, from, to - from, log_probabilities);
+    if (!impl_->block(images, from, to - from, answers)) finite.store(false, std::memory_order_relaxed);
   });
+  return finite.load(std::memory_order_relaxed);
 }
 
 }  // namespace lenet5::kernels

@@ -10,8 +10,8 @@
 namespace lenet5::kernels::LENET5_INSTRUCTION_SET_NAMESPACE {
 namespace {
 
-constexpr KernelTable kTable = {prepare,   prepare_windows,   convolve,     dense,       log_softmax, loss,   close,
-                                transpose, convolve_backward, dense_update, bias_update, update,      distort};
+constexpr KernelTable kTable = {prepare,   prepare_windows,   convolve,     dense,       answer, loss,   close,
+                                transpose, convolve_backward, dense_update, bias_update, update, distort};
 
 }  // namespace
 }  // namespace lenet5::kernels::LENET5_INSTRUCTION_SET_NAMESPACE

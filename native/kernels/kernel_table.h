@@ -92,8 +92,8 @@ struct KernelTable {
   void (*prepare)(const float* packed, float mean, float std, ConvolutionWeights*);
   void (*prepare_windows)(const float* packed, WindowWeights*);  // into zeroed memory
 
-  // One image to 400 features; `trace` may be null.
-  void (*convolve)(const ConvolutionWeights&, const void* pixels, PixelType, int size, ConvolutionScratch&,
+  // One image to 400 features; `trace` may be null. False where a pixel is NaN or infinite.
+  bool (*convolve)(const ConvolutionWeights&, const void* pixels, PixelType, int size, ConvolutionScratch&,
                    float* features, ConvolutionTrace* trace);
 
   // out[row][0 … outputs) = x[row][0 … inputs) · weights + bias, `bias` may be null; ReLU on request. Outputs are
@@ -101,8 +101,9 @@ struct KernelTable {
   void (*dense)(const float* x, int64_t x_stride, int inputs, const float* weights, const float* bias, int outputs,
                 float* out, int64_t out_stride, int64_t rows, bool relu);
 
-  // Row-wise, in place allowed.
-  void (*log_softmax)(const float* logits, int64_t stride, int classes, float* out, int64_t out_stride, int64_t rows);
+  // Rows of logits to rows of log-probabilities or, unless `log`, probabilities, in place if wanted, and to labels
+  // where `labels` is not null.
+  void (*answer)(const float* logits, int64_t stride, int classes, int64_t rows, const Answers& answers);
 
   // d logits of the mean loss of a batch, padded lanes zero; adds to the sum of the losses and the count of right
   // answers. An image counts with its label's weight, or 1 where `weights` is null, and `total` is the batch's sum of

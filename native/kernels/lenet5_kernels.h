@@ -42,14 +42,23 @@ struct Images {
 // False where any of the values is NaN or infinite.
 bool all_finite(const float* values, int64_t count);
 
+// Where answers go. `scores`: count × classes log-probabilities or, unless `log`, probabilities, which are 0 below
+// 1e-38. `labels`: each image's most likely class, the first of several; may be null.
+struct Answers {
+  float* scores;
+  int32_t* labels;
+  bool log;
+};
+
 // Packed, immutable weights for inference. `run` may be called from several threads at once.
 class Forward {
  public:
   // `parameters`: flat, in state-dict order (c1, c3, c5, f6, output; weight, then bias; PyTorch's layout).
   Forward(const float* parameters, int classes, float mean, float std, InstructionSet set);
   ~Forward();
-  // Writes count × classes log-probabilities. Allocates nothing.
-  void run(const Images& images, float* log_probabilities) const;
+  // Answers for every image. False where one of the pixels is NaN or infinite: the answers are of no use then.
+  // Allocates nothing.
+  bool run(const Images& images, const Answers& answers) const;
 
  private:
   struct Impl;

@@ -69,6 +69,16 @@ LENET5_INLINE uint32_t read_row(const float* pixels, int size, Row& row) {
 }
 #endif
 
+// Adds 0 × each pixel of a row: a lane is no number any more once a pixel was NaN or infinite.
+LENET5_INLINE Vector add_nothing(const Row& row, Vector sum) {
+#if defined(__AVX512F__)
+  return fma(row.low, zero(), fma(row.high, zero(), sum));
+#else
+  for (int i = 0; i < kCanvas; i += kWidth) sum = fma(load(row.pixels + i), zero(), sum);
+  return sum;
+#endif
+}
+
 // Lane e < 7 of d[m] becomes the m-th pixel under the pooled column 2e, lane 8 + e that under the pooled column 2e + 1.
 // Lanes 7 and 15 hold nothing of use. Where 16 lanes take several vectors, those of one m are six apart.
 LENET5_INLINE void spread_row(const Row& row, Vector* d) {

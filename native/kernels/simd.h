@@ -128,13 +128,30 @@ LENET5_INLINE unsigned positive_lanes(Vector v) {
 #endif
 }
 
+// A bit for each lane in which the two are equal.
+LENET5_INLINE unsigned equal_lanes(Vector a, Vector b) {
+#if defined(__AVX512F__)
+  return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ);
+#elif defined(__AVX2__)
+  return static_cast<unsigned>(_mm256_movemask_ps(a == b));
+#elif defined(__SSE2__)
+  return static_cast<unsigned>(_mm_movemask_ps(a == b));
+#else
+  unsigned bits = 0;
+  for (int i = 0; i < kWidth; ++i) bits |= static_cast<unsigned>(a[i] == b[i]) << i;
+  return bits;
+#endif
+}
+
 // Zero where `active` is not positive: the derivative of ReLU.
 LENET5_INLINE Vector where_positive(Vector active, Vector v) { return active > zero() ? v : zero(); }
+
+constexpr float kLeastExponent = -87.0f;
 
 // exp(x) for x ≤ 0, to about one unit in the last place; below -87 it stays at exp(-87), which is 1e-38 and no
 // subnormal. A lane that is not a number stays so.
 LENET5_INLINE Vector exponential(Vector x) {
-  x = larger(all(-87.0f), x);
+  x = larger(all(kLeastExponent), x);
   const Vector magic = all(12582912.0f);  // 1.5 × 2^23: adding it rounds to an integer
   Vector n = fma(x, all(1.44269504088896341f), magic) - magic;
   Vector r = fma(n, all(-0.693359375f), x);
@@ -213,6 +230,26 @@ LENET5_INLINE void transpose_block(const float* in, int64_t in_stride, float* ou
   for (int j = 0; j < 16; ++j) {
     for (int i = 0; i < 16; ++i) out[j * out_stride + i] = in[i * in_stride + j];
   }
+#endif
+}
+
+// Up to a vector of n floats, and nothing beyond them; the other lanes hold `filler`.
+LENET5_INLINE Vector load_some(const float* p, int n, float filler) {
+  if (n >= kWidth) return load(p);
+#if defined(__AVX512F__)
+  return _mm512_mask_loadu_ps(all(filler), static_cast<__mmask16>((1u << n) - 1), p);
+#else
+  Vector v = all(filler);
+  for (int i = 0; i < n; ++i) v[i] = p[i];
+  return v;
+#endif
+}
+LENET5_INLINE void store_some(float* p, int n, Vector v) {
+  if (n >= kWidth) return store(p, v);
+#if defined(__AVX512F__)
+  _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << n) - 1), v);
+#else
+  for (int i = 0; i < n; ++i) p[i] = v[i];
 #endif
 }
 

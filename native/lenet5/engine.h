@@ -15,6 +15,7 @@ namespace lenet5 {
 
 using AdamOptions = kernels::AdamOptions;
 using StepResult = kernels::StepResult;
+using Answers = kernels::Answers;
 
 // A batch of a uint8 set: image i is images[indices[i]], and its label is labels[indices[i]]; where `indices` is null,
 // images[i] and labels[i].
@@ -37,8 +38,8 @@ struct OptimizerState {
 class Predictor {
  public:
   virtual ~Predictor() = default;
-  // Writes count × classes log-probabilities.
-  virtual void run(const Images& images, float* log_probabilities) const = 0;
+  // Throws INVALID_PIXELS for float pixels that are not finite; what was written then is of no use.
+  virtual void run(const Images& images, const Answers& answers) const = 0;
 };
 
 // A training run's weights and Adam's moments, kept to itself between steps.

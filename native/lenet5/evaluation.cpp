@@ -19,15 +19,17 @@ std::optional<Evaluation> evaluate(const Predictor& predictor, int64_t num_class
   }
   const bool square = num_classes <= kMaxConfusionClasses;
   if (square) result.confusion.resize(static_cast<size_t>(num_classes * num_classes));
-  std::vector<float> scores(static_cast<size_t>(std::min(batch, images.count) * num_classes));
+  const auto most = static_cast<size_t>(std::min(batch, images.count));
+  std::vector<float> scores(most * static_cast<size_t>(num_classes));
+  std::vector<int32_t> labels(most);
   for (int64_t start = 0; start < images.count; start += batch) {
     if (cancelled(cancellation)) return std::nullopt;
     const int64_t count = std::min(batch, images.count - start);
-    predictor.run(part_of(images, start, count), scores.data());
+    predictor.run(part_of(images, start, count), {scores.data(), labels.data(), true});
     for (int64_t i = 0; i < count; i++) {
       const float* row = scores.data() + i * num_classes;
       const auto actual = static_cast<size_t>(set.labels[static_cast<size_t>(start + i)]);
-      const auto predicted = static_cast<size_t>(std::max_element(row, row + num_classes) - row);
+      const auto predicted = static_cast<size_t>(labels[static_cast<size_t>(i)]);
       result.loss -= static_cast<double>(row[actual]);
       result.actual[actual]++;
       result.predicted[predicted]++;

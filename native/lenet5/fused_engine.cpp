@@ -13,7 +13,9 @@ class FusedPredictor : public Predictor {
       : forward_(parameters.data(), static_cast<int>(num_classes), static_cast<float>(normalization.mean),
                  static_cast<float>(normalization.std), set) {}
 
-  void run(const Images& images, float* log_probabilities) const override { forward_.run(images, log_probabilities); }
+  void run(const Images& images, const Answers& answers) const override {
+    if (!forward_.run(images, answers)) refuse_not_finite(images);
+  }
 
  private:
   kernels::Forward forward_;

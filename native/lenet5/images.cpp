@@ -1,5 +1,6 @@
 #include "images.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <string>
@@ -34,13 +35,17 @@ void check_finite(const Images& images) {
   if (images.type != kernels::PixelType::float32) return;
   const auto* pixels = static_cast<const float*>(images.pixels);
   const int64_t length = images.count * images.size * images.size;
-  if (kernels::all_finite(pixels, length)) return;
-  for (int64_t i = 0; i < length; i++) {
-    if (std::isfinite(pixels[i])) continue;
-    throw Error("INVALID_PIXELS", "Expected finite numbers for images but received " +
-                                      std::string(std::isnan(pixels[i]) ? "NaN" : "infinity") + " at pixel " +
-                                      std::to_string(i));
-  }
+  if (!kernels::all_finite(pixels, length)) refuse_not_finite(images);
+}
+
+void refuse_not_finite(const Images& images) {
+  const auto* pixels = static_cast<const float*>(images.pixels);
+  const int64_t length = images.count * images.size * images.size;
+  const float* found = std::find_if(pixels, pixels + length, [](float pixel) { return !std::isfinite(pixel); });
+  const std::string expected = "Expected finite numbers for images but received ";
+  if (found == pixels + length) throw Error("INVALID_PIXELS", expected + "others");
+  throw Error("INVALID_PIXELS",
+              expected + (std::isnan(*found) ? "NaN" : "infinity") + " at pixel " + std::to_string(found - pixels));
 }
 
 void check_labels(const std::vector<int32_t>& labels, int64_t num_classes, const char* where) {

@@ -39,6 +39,8 @@ Images part_of(const Images& images, int64_t first, int64_t count);
 
 // Throws INVALID_PIXELS where float pixels hold NaN or infinity.
 void check_finite(const Images& images);
+// The same for pixels in which that was seen. It throws even where another thread has written others since.
+[[noreturn]] void refuse_not_finite(const Images& images);
 // Throws INVALID_LABELS for a label outside 0 … num_classes - 1; `where` names the labels. They are indices into
 // buffers from here on.
 void check_labels(const std::vector<int32_t>& labels, int64_t num_classes, const char* where);

@@ -15,12 +15,13 @@ constexpr int64_t kPredictionBatch = 4096;
 
 }  // namespace
 
-bool predict(const Weights& weights, const Images& images, float* log_probabilities, const Cancellation* cancellation) {
-  check_finite(images);
+bool predict(const Weights& weights, const Images& images, const Answers& answers, const Cancellation* cancellation) {
   for (int64_t start = 0; start < images.count; start += kPredictionBatch) {
     if (cancelled(cancellation)) return false;
     const int64_t count = std::min(kPredictionBatch, images.count - start);
-    weights.predictor->run(part_of(images, start, count), log_probabilities + start * weights.num_classes);
+    weights.predictor->run(part_of(images, start, count),
+                           {answers.scores + start * weights.num_classes,
+                            answers.labels == nullptr ? nullptr : answers.labels + start, answers.log});
   }
   return true;
 }

@@ -22,9 +22,9 @@ struct Weights {
 };
 using WeightsPointer = std::shared_ptr<const Weights>;
 
-// Log-probabilities of images, some thousands at a time. False where it was cancelled. Throws INVALID_PIXELS for float
-// pixels that are not finite.
-bool predict(const Weights& weights, const Images& images, float* log_probabilities,
+// Answers for images, some thousands at a time. False where it was cancelled. Throws INVALID_PIXELS for float pixels
+// that are not finite; what was written then is of no use.
+bool predict(const Weights& weights, const Images& images, const Answers& answers,
              const Cancellation* cancellation = nullptr);
 
 class Model {

@@ -129,6 +129,7 @@ int main(int argc, char** argv) {
   }
   double peaks[3] = {};
   std::vector<float> out(images * 10);
+  std::vector<int32_t> labels_out(images);
   std::vector<uint8_t> distorted(64 * 784);
   for (int round = 0; round < rounds; ++round) {
     for (const int threads : {1, 2}) peaks[threads] = std::max(peaks[threads], peak(threads));
@@ -139,7 +140,9 @@ int main(int argc, char** argv) {
       trainer.import_state(parameters.data(), nullptr, nullptr, 0);
       const auto once = [&](int64_t i) {
         const int64_t at = i * m.batch % images;
-        if (m.forward) forward.run({pixels.data() + at * 784, PixelType::uint8, 28, m.batch}, out.data());
+        if (m.forward)
+          forward.run({pixels.data() + at * 784, PixelType::uint8, 28, m.batch},
+                      {out.data(), labels_out.data(), false});
         if (m.augment) {
           augment(pixels.data(), 28, order.data() + at, m.batch, kDistortions, 1, static_cast<uint64_t>(i),
                   distorted.data(), m.set);

@@ -3,6 +3,7 @@
 //   build/kernels-test/kernels_test
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <cstdio>
 #include <cstring>
 #include <stdexcept>
@@ -26,7 +27,7 @@ void test_forward(InstructionSet set, int classes, int size, PixelType type, int
   const RandomImages images(count, size, type, 2);
   std::vector<float> out(static_cast<size_t>(count * classes), -1.0f);
   const Forward forward(parameters.data(), classes, 0.1307f, 0.3081f, set);
-  forward.run(images.view(), out.data());
+  check(forward.run(images.view(), {out.data(), nullptr, true}), "finite pixels", name(set), 0, 0);
   std::vector<double> expected(out.size());
   for (int64_t i = 0; i < count; ++i) {
     reference_forward(std::vector<double>(parameters.begin(), parameters.end()), classes, images.padded(i), 0.1307f,
@@ -36,6 +37,65 @@ void test_forward(InstructionSet set, int classes, int size, PixelType type, int
               type == PixelType::uint8 ? "log-probabilities, %lld bytes images of side %lld"
                                        : "log-probabilities, %lld float images of side %lld",
               count, size);
+}
+
+// Probabilities and labels are those of the log-probabilities.
+void test_answers(InstructionSet set, int classes) {
+  constexpr int64_t count = 21;
+  auto parameters = random_parameters(classes, 5);
+  // Two outputs alike: the first one is the label. One so low that its probability is 0.
+  if (classes > 2) {
+    std::copy_n(parameters.end() - classes - 84 * (classes - 1), 84, parameters.end() - classes - 84 * classes);
+    parameters[parameters.size() - classes] = parameters[parameters.size() - classes + 1] = 3;
+    parameters.back() = -95;
+  }
+  const RandomImages images(count, 28, PixelType::uint8, 6);
+  const Forward forward(parameters.data(), classes, 0.1307f, 0.3081f, set);
+  const auto length = static_cast<size_t>(count * classes);
+  std::vector<float> logs(length), probabilities(length);
+  std::vector<int32_t> labels(count, -1), again(count, -1);
+  forward.run(images.view(), {logs.data(), labels.data(), true});
+  forward.run(images.view(), {probabilities.data(), again.data(), false});
+  double difference = 0;
+  int wrong = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    const float* row = logs.data() + i * classes;
+    const auto label = static_cast<int32_t>(std::max_element(row, row + classes) - row);
+    wrong += labels[i] != label || again[i] != label;
+    for (int c = 0; c < classes; ++c) {
+      const double probability = probabilities[i * classes + c];
+      wrong += row[c] < -87 && probability != 0;
+      difference = std::max(difference, std::abs(probability - std::exp(static_cast<double>(row[c]))));
+    }
+  }
+  check_below(difference, 2e-7, name(set), "probabilities of %lld classes", classes);
+  check_below(wrong, 0, name(set), "labels of %lld classes", classes);
+}
+
+// One pixel anywhere that is no finite number is seen, in images of either size and on any thread.
+void test_not_finite(InstructionSet set) {
+  const auto parameters = random_parameters(10, 7);
+  const Forward forward(parameters.data(), 10, 0.1307f, 0.3081f, set);
+  int missed = 0;
+  for (const int size : {28, 32}) {
+    const int64_t count = 37, pixels = size * size;
+    std::vector<float> images(static_cast<size_t>(count * pixels), 0.0f);  // black rows are passed over
+    const Images view{images.data(), PixelType::float32, size, count};
+    std::vector<float> out(static_cast<size_t>(count * 10));
+    const Answers answers{out.data(), nullptr, true};
+    missed += !forward.run(view, answers);
+    const float bad[] = {std::nanf(""), INFINITY, -INFINITY};
+    for (int64_t pixel = 0; pixel < pixels; ++pixel) {
+      float& place = images[static_cast<size_t>(pixel * 31 % count * pixels + pixel)];
+      place = bad[pixel % 3];
+      missed += forward.run(view, answers);
+      place = 0;
+    }
+    images.back() = 1e-42f;  // neither is a subnormal, nor the largest number
+    images.front() = 3.4e38f;
+    missed += !forward.run(view, answers);
+  }
+  check_below(missed, 0, name(set), "pixels that are not finite");
 }
 
 // With `weights`, the loss is torch.nn.NLLLoss(weight=weights): each image counts with its label's weight, and the mean
@@ -204,14 +264,14 @@ void test_concurrency(InstructionSet set) {
   const RandomImages images(count, 28, PixelType::uint8, 10);
   const Forward forward(parameters.data(), classes, 0.1307f, 0.3081f, set);
   std::vector<float> expected(count * classes);
-  forward.run(images.view(), expected.data());
+  forward.run(images.view(), {expected.data(), nullptr, true});
   std::atomic<int> wrong{0};
   std::vector<std::thread> callers;
   for (int t = 0; t < 4; ++t) {
     callers.emplace_back([&] {
       std::vector<float> out(expected.size());
       for (int round = 0; round < 50; ++round) {
-        forward.run(images.view(), out.data());
+        forward.run(images.view(), {out.data(), nullptr, true});
         wrong += std::memcmp(out.data(), expected.data(), out.size() * sizeof(float)) != 0;
       }
     });
@@ -240,6 +300,8 @@ int main() {
     test_gradients(set, 47, 32, PixelType::uint8, 5);
     test_gradients(set, 10, 28, PixelType::uint8, 64, {0.5f, 2, 0, 1, 1, 0.25f, 3, 1, 1, 10});
     test_gradients(set, 3, 32, PixelType::float32, 1, {0.5f, 2, 0.1f});
+    for (const int classes : {1, 2, 10, 16, 17, 47}) test_answers(set, classes);
+    test_not_finite(set);
     test_class_weights(set);
     test_training(set);
     test_concurrency(set);

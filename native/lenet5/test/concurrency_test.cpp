@@ -65,7 +65,7 @@ void in_company(const Model& model, bool resize, Body&& body) {
     company.emplace_back([&] {
       std::vector<float> answers(100 * 10);
       while (!done) {
-        predict(*model.weights(), data().validation->view(), answers.data());
+        predict(*model.weights(), data().validation->view(), {answers.data(), nullptr, true});
         for (const float answer : answers) {
           if (!(answer <= 0)) all_finite = false;
         }
