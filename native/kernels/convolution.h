@@ -40,16 +40,25 @@ LENET5_INLINE Rows transform_pixels(const Pixel* pixels, int size, ConvolutionSc
   return {filled, equal_lanes(nothing, zero()) == equal_lanes(zero(), zero())};
 }
 
-// The maximum of a 2×2 window in scan order, and which it was: the first one on a tie, as PyTorch takes it.
+// The maximum of a 2×2 window whose outputs come as transform_output leaves them: the second column times √2 and, where
+// `Rows` says so, the second row too. Rounding keeps the order, so that it may be taken before the factor.
+template <bool Rows>
 LENET5_INLINE Vector maximum(const Vector (*y)[2]) {
-  return larger(larger(y[0][0], y[0][1]), larger(y[1][0], y[1][1]));
+  if constexpr (Rows) {
+    return larger(larger(y[0][0], all(0.5f) * y[1][1]), all(kRootHalf) * larger(y[0][1], y[1][0]));
+  } else {
+    return larger(larger(y[0][0], y[1][0]), all(kRootHalf) * larger(y[0][1], y[1][1]));
+  }
 }
+// And which it was, in scan order: the first one on a tie, as PyTorch takes it.
+template <bool Rows>
 LENET5_INLINE Vector maximum(const Vector (*y)[2], IntVector* choice) {
   Vector best = y[0][0];
   IntVector index{};
   LENET5_UNROLL
   for (int k = 1; k < 4; ++k) {
-    const Vector candidate = y[k / 2][k % 2];
+    const bool row = Rows && k / 2, column = k % 2;
+    const Vector candidate = row || column ? all(row && column ? 0.5f : kRootHalf) * y[k / 2][k % 2] : y[k / 2][k % 2];
     const IntVector better = candidate > best;
     index = choose(better, IntVector{} + k, index);
     best = choose(better, candidate, best);
@@ -99,7 +108,7 @@ LENET5_INLINE void c1_row(const float (*weights)[kTaps][6], const float* bias, i
     transform_output(sum[c][0], y[0]);
     transform_output(sum[c][1], y[1]);
     IntVector choice{};
-    const Vector best = (Trace ? maximum(y, &choice) : maximum(y)) + all(bias[channel + c]);
+    const Vector best = (Trace ? maximum<false>(y, &choice) : maximum<false>(y)) + all(bias[channel + c]);
     c1_store<Trace>(channel + c, r, h, best, choice, scratch, trace);
   }
 }
@@ -140,111 +149,175 @@ LENET5_INLINE void c3_vertical(int tile_row, int channel, ConvolutionScratch& sc
 
 // … and along its rows for one row point. Tile t sees columns 2t … 2t + 5: the even lanes t, t + 1 and t + 2, and the
 // odd ones. A channel has eight lanes, so that wide vectors take two channels at a time.
-LENET5_INLINE void c3_horizontal(int tile_row, int i, int channel, ConvolutionScratch& scratch) {
-  for (int c = channel; c < channel + 2; c += kWidth == 16 ? 2 : 1) {
-    const float* rows = scratch.c3_rows[tile_row % 2][c][i];
-    for (int h = 0; h < 8; h += kWidth) {
-      Vector d[6], v[6];
-      LENET5_UNROLL
-      for (int k = 0; k < 6; ++k) {
-        const float* from = rows + (k % 2) * 8 + k / 2 + h;
+//
+// In six steps, which c3_products takes between its own.
+class Horizontal {
+ public:
+  LENET5_INLINE Horizontal(const float (*rows)[6][16], int i, float (*input)[kC1][8], int channel)
+      : rows_(rows[channel][i]), input_(input), channel_(channel) {}
+
 #if defined(__AVX512F__)
-        const float* other = from + 6 * 16;
-        d[k] = _mm512_insertf32x8(_mm512_castps256_ps512(_mm256_loadu_ps(from)), _mm256_loadu_ps(other), 1);
-#else
-        d[k] = load(from);
-#endif
-      }
-      transform_input(d, v);
-      LENET5_UNROLL
-      for (int k = 0; k < 6; ++k) store(&scratch.c3_input[i][k][c][h], v[k]);
+  LENET5_INLINE void step(int s) {
+    if (s == 0 || s == 2) {
+      const int first = s / 2;
+      for (int k = 0; k < 3; ++k) d_[k] = read(first + 2 * k);
+    } else if (s == 1) {
+      write(0, transform_.even(d_[0], d_[1], d_[2]));
+    } else if (s == 3) {
+      write(5, transform_.odd(d_[0], d_[1], d_[2]));
+    } else {
+      Vector v[4];
+      transform_.both(v);
+      const int first = s == 4 ? 0 : 2;
+      for (int k = first; k < first + 2; ++k) write(1 + k, v[k]);
     }
   }
-}
 
-// Adds the products of two column points, a and b, at one row point: sums of five tiles each.
+ private:
+  LENET5_INLINE Vector read(int k) const {
+    const float* from = rows_ + k % 2 * 8 + k / 2;
+    return _mm512_insertf32x8(_mm512_castps256_ps512(_mm256_loadu_ps(from)), _mm256_loadu_ps(from + 6 * 16), 1);
+  }
+  LENET5_INLINE void write(int k, Vector v) { store(input_[k][channel_], v); }
+
+  InputTransform transform_;
+  Vector d_[3];
+#else
+  // Narrow vectors come with few registers: all at once.
+  LENET5_INLINE void step(int s) {
+    if (s != 5) return;
+    for (int c = 0; c < 2; ++c) {
+      for (int h = 0; h < 8; h += kWidth) {
+        Vector d[6], v[6];
+        LENET5_UNROLL
+        for (int k = 0; k < 6; ++k) d[k] = load(rows_ + c * 6 * 16 + k % 2 * 8 + k / 2 + h);
+        transform_input(d, v);
+        LENET5_UNROLL
+        for (int k = 0; k < 6; ++k) store(&input_[k][channel_ + c][h], v[k]);
+      }
+    }
+  }
+
+ private:
+#endif
+  const float* rows_;
+  float (*input_)[kC1][8];
+  int channel_;
+};
+
+// The products of two column points, a and b, at row point i: sums of five tiles each. `between` is called after each
+// of the six channels.
+template <typename Between>
 LENET5_INLINE void c3_products(const ConvolutionWeights& weights, int i, int a, int b, int h,
-                               const ConvolutionScratch& scratch, Vector* sum_a, Vector* sum_b) {
-#pragma GCC unroll 1
+                               const float (*input)[kC1][8], Vector (*sum)[kS4], Between&& between) {
+  LENET5_UNROLL
+  for (int t = 0; t < kS4; ++t) sum[0][t] = sum[1][t] = zero();
+  LENET5_UNROLL
   for (int c = 0; c < kC1; ++c) {
     const Vector u = load(&weights.c3[i][c][a][h]), w = load(&weights.c3[i][c][b][h]);
     LENET5_UNROLL
-    for (int t = 0; t < kS4; ++t) sum_a[t] = fma(u, all(scratch.c3_input[i][a][c][t]), sum_a[t]);
+    for (int t = 0; t < kS4; ++t) sum[0][t] = fma(u, all(input[a][c][t]), sum[0][t]);
     LENET5_UNROLL
-    for (int t = 0; t < kS4; ++t) sum_b[t] = fma(w, all(scratch.c3_input[i][b][c][t]), sum_b[t]);
+    for (int t = 0; t < kS4; ++t) sum[1][t] = fma(w, all(input[b][c][t]), sum[1][t]);
+    between(c);
   }
 }
 
-// The pooled features of one tile, from the sums of its six row points.
-template <bool Trace>
-LENET5_INLINE void c3_output(const ConvolutionWeights& weights, int tile_row, int t, const ConvolutionScratch& scratch,
-                             float* features, int32_t* choices) {
-  for (int h = 0; h < 16; h += kWidth) {
-    Vector y[2][2];
+// Row points in the order in which the output's transform takes them.
+constexpr int kRowPoints[6] = {0, 5, 1, 2, 3, 4};
+
+// The products of the points 0 and ∞ are where the outputs begin; of the first of a pair, they wait for the second's.
+LENET5_INLINE void c3_keep(const Vector (*y)[kS4], int h, float (*to)[kS4][16]) {
+  for (int x = 0; x < 2; ++x) {
+    LENET5_UNROLL
+    for (int t = 0; t < kS4; ++t) store(&to[x][t][h], y[x][t]);
+  }
+}
+
+// A pair's products join the outputs; after the last pair these go on to the features.
+template <bool Trace, bool Last>
+LENET5_INLINE void c3_add(const ConvolutionWeights& weights, int tile_row, int h, const Vector (*y)[kS4],
+                          ConvolutionScratch& scratch, float* features, int32_t* choices) {
+  LENET5_UNROLL
+  for (int t = 0; t < kS4; ++t) {
+    Vector outputs[2][2];
     LENET5_UNROLL
     for (int x = 0; x < 2; ++x) {
-      Vector m[6], column[2];
-      LENET5_UNROLL
-      for (int i = 0; i < 6; ++i) m[i] = load(&scratch.c3_sums[tile_row % 2][i][x][t][h]);
-      transform_output(m, column);
-      y[0][x] = column[0];
-      y[1][x] = column[1];
+      const Vector point = load(&scratch.c3_point[x][t][h]);
+      float *first = &scratch.c3_outputs[0][x][t][h], *second = &scratch.c3_outputs[1][x][t][h];
+      outputs[0][x] = load(first);
+      outputs[1][x] = load(second);
+      if constexpr (Last) {
+        add_second_pair(point, y[x][t], outputs[0][x], outputs[1][x]);
+      } else {
+        add_first_pair(point, y[x][t], outputs[0][x], outputs[1][x]);
+        store(first, outputs[0][x]);
+        store(second, outputs[1][x]);
+      }
     }
-    const int at = (tile_row * kS4 + t) * kC3 + h;
-    IntVector choice{};
-    const Vector best = Trace ? maximum(y, &choice) : maximum(y);
-    if constexpr (Trace) store(choices + at, choice);
-    store(features + at, larger(zero(), best + load(weights.c3_bias + h)));
+    if constexpr (Last) {
+      const int at = (tile_row * kS4 + t) * kC3 + h;
+      IntVector choice{};
+      const Vector best = Trace ? maximum<true>(outputs, &choice) : maximum<true>(outputs);
+      if constexpr (Trace) store(choices + at, choice);
+      store(features + at, larger(zero(), best + load(weights.c3_bias + h)));
+    }
   }
 }
 
 // The transforms are adds, loads and stores and the products multiply-adds, which a processor can do at the same time,
-// but only where it finds them within the hundred or so operations it looks ahead: so the transforms of what comes next
-// and the output of what came before stand between groups of sixty products.
+// but only where it finds them within the hundred or so operations it looks ahead: so the input's transform of what
+// comes next stands between the products, ten of them at a time. What is at work fits into the first cache, which is
+// why only two row points' input is there and why outputs are added up as they come.
 template <bool Trace>
 LENET5_INLINE void c3_layer(const ConvolutionWeights& weights, ConvolutionScratch& scratch, float* features,
                             int32_t* choices) {
   for (int c = 0; c < kC1; ++c) c3_vertical(0, c, scratch);
-  for (int c = 0; c < kC1; c += 2) c3_horizontal(0, 0, c, scratch);
+  for (int c = 0; c < kC1; c += 2) {
+    Horizontal first(scratch.c3_rows[0], kRowPoints[0], scratch.c3_input[0], c);
+    LENET5_UNROLL
+    for (int s = 0; s < 6; ++s) first.step(s);
+  }
   for (int tile_row = 0; tile_row < kS4; ++tile_row) {
-    for (int i = 0; i < 6; ++i) {
-      const bool more_rows = tile_row + 1 < kS4, more = i < 5 || more_rows;
-      const int next_row = i < 5 ? tile_row : tile_row + 1, next = i < 5 ? i + 1 : 0;
+    for (int k = 0; k < 6; ++k) {
+      const bool more_rows = tile_row + 1 < kS4;
+      // After the very last one, something is transformed that nobody reads.
+      const int next_row = tile_row + (k == 5), next = kRowPoints[(k + 1) % 6], i = kRowPoints[k];
+      const auto* rows = scratch.c3_rows[next_row % 2];
+      const auto* input = scratch.c3_input[k % 2];
+      auto* next_input = scratch.c3_input[(k + 1) % 2];
       for (int h = 0; h < 16; h += kWidth) {
-        // The order of the column points is that of winograd.h's transform_output, spread over the three groups.
         Vector y[2][kS4], m[2][kS4];
+        Horizontal one(rows, next, next_input, 0), two(rows, next, next_input, 2), three(rows, next, next_input, 4);
+        const bool first = h == 0;
+        c3_products(weights, i, 0, 5, h, input, y, [&](int s) {
+          if (first) one.step(s);
+        });
+        c3_products(weights, i, 1, 2, h, input, m, [&](int s) {
+          if (first) two.step(s);
+        });
         LENET5_UNROLL
-        for (int t = 0; t < kS4; ++t) m[0][t] = m[1][t] = zero();
-        c3_products(weights, i, 1, 2, h, scratch, m[0], m[1]);
+        for (int t = 0; t < kS4; ++t) add_first_pair(m[0][t], m[1][t], y[0][t], y[1][t]);
+        // All six channels before the next row begins.
+        if (first && more_rows && k < 5) c3_vertical(tile_row + 1, k, scratch);
+        c3_products(weights, i, 3, 4, h, input, m, [&](int s) {
+          if (first) three.step(s);
+        });
         LENET5_UNROLL
-        for (int t = 0; t < kS4; ++t) {
-          y[0][t] = m[0][t] + m[1][t];
-          y[1][t] = all(kRootHalf) * (m[0][t] - m[1][t]);
+        for (int t = 0; t < kS4; ++t) add_second_pair(m[0][t], m[1][t], y[0][t], y[1][t]);
+        if (first && more_rows && k == 0) c3_vertical(tile_row + 1, 5, scratch);
+        if (k < 2) {
+          c3_keep(y, h, scratch.c3_outputs[k]);
+        } else if (k % 2 == 0) {
+          c3_keep(y, h, scratch.c3_point);
+        } else if (k == 3) {
+          c3_add<Trace, false>(weights, tile_row, h, y, scratch, features, choices);
+        } else {
+          c3_add<Trace, true>(weights, tile_row, h, y, scratch, features, choices);
         }
-        if (h == 0 && more) c3_horizontal(next_row, next, 0, scratch);
-        LENET5_UNROLL
-        for (int t = 0; t < kS4; ++t) m[0][t] = m[1][t] = zero();
-        c3_products(weights, i, 3, 4, h, scratch, m[0], m[1]);
-        LENET5_UNROLL
-        for (int t = 0; t < kS4; ++t) {
-          y[0][t] += m[0][t] + m[1][t];
-          y[1][t] = fma(all(kRootTwo), m[0][t] - m[1][t], y[1][t]);
-        }
-        if (h == 0 && more) c3_horizontal(next_row, next, 2, scratch);
-        if (h == 0 && more_rows && i < 5) c3_vertical(tile_row + 1, i, scratch);
-        c3_products(weights, i, 0, 5, h, scratch, y[0], y[1]);
-        LENET5_UNROLL
-        for (int t = 0; t < kS4; ++t) {
-          store(&scratch.c3_sums[tile_row % 2][i][0][t][h], y[0][t]);
-          store(&scratch.c3_sums[tile_row % 2][i][1][t][h], y[1][t]);
-        }
-        if (h == 0 && more) c3_horizontal(next_row, next, 4, scratch);
-        if (h == 0 && more_rows && i == 0) c3_vertical(tile_row + 1, 5, scratch);
       }
-      if (tile_row > 0 && i < kS4) c3_output<Trace>(weights, tile_row - 1, i, scratch, features, choices);
     }
   }
-  for (int t = 0; t < kS4; ++t) c3_output<Trace>(weights, kS4 - 1, t, scratch, features, choices);
 }
 
 // s2 from its rows of even and odd columns to [position][channel], where a tap's six channels are neighbours.

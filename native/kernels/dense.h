@@ -48,6 +48,40 @@ LENET5_INLINE void dense_block(const float* x, int64_t x_stride, int inputs, con
   }
 }
 
+#if defined(__AVX512F__)
+// The same with one vector and half of a second, whose other half becomes zero.
+template <int Rows>
+LENET5_INLINE void dense_block_and_half(const float* x, int64_t x_stride, int inputs, const float* weights,
+                                        const float* bias, int column, float* out, int64_t out_stride, bool relu) {
+  Vector sum[Rows];
+  HalfVector half[Rows];
+  LENET5_UNROLL
+  for (int r = 0; r < Rows; ++r) {
+    sum[r] = bias ? load(bias + column) : zero();
+    half[r] = bias ? load_half(bias + column + kWidth) : HalfVector{};
+  }
+  const float* w = weights + column;
+#pragma GCC unroll 1
+  for (int k = 0; k < inputs; ++k, w += kPanel) {
+    const Vector weight = load(w);
+    const HalfVector rest = load_half(w + kWidth);
+    LENET5_UNROLL
+    for (int r = 0; r < Rows; ++r) {
+      const float input = x[r * x_stride + k];
+      sum[r] = fma(all(input), weight, sum[r]);
+      half[r] = fma(rest, input, half[r]);
+    }
+  }
+  LENET5_UNROLL
+  for (int r = 0; r < Rows; ++r) {
+    float* to = out + r * out_stride + column;
+    const Vector second = widened(half[r]);
+    store(to, relu ? larger(zero(), sum[r]) : sum[r]);
+    store(to + kWidth, relu ? larger(zero(), second) : second);
+  }
+}
+#endif
+
 // Four vectors of sums for one row, over the inputs listed only: with a single image the time is that of reading the
 // weights, and after ReLU about half the inputs are zero and their weights need not be read.
 template <int Vectors>
@@ -112,6 +146,10 @@ void dense_rows(const float* x, int64_t x_stride, int inputs, const float* weigh
     float* to = out + panel * kPanel;
     if (kWidth == 16 && outputs - column <= kWidth) {
       dense_block<Rows, 1>(x, x_stride, inputs, w, start, within, to, out_stride, relu);
+#if defined(__AVX512F__)
+    } else if (outputs - column <= kWidth + kWidth / 2) {
+      dense_block_and_half<Rows>(x, x_stride, inputs, w, start, within, to, out_stride, relu);
+#endif
     } else {
       dense_block<Rows, 2>(x, x_stride, inputs, w, start, within, to, out_stride, relu);
     }

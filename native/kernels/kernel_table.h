@@ -11,8 +11,9 @@ struct ConvolutionScratch {
   alignas(64) float c1_input[kCanvas][6][16];   // [row][column point][pair of conv columns]
   alignas(64) float s2[kC1][kS2][16];           // even columns in lanes 0..6, odd ones in 8..14
   alignas(64) float c3_rows[2][kC1][6][16];     // s2 after the vertical transform, this row of tiles and the next
-  alignas(64) float c3_input[6][6][kC1][8];     // [row point][column point][channel][tile]
-  alignas(64) float c3_sums[2][6][2][kS4][16];  // this row of tiles and the last: [row point][column][tile][channel]
+  alignas(64) float c3_input[2][6][kC1][8];     // this row point and the next: [column point][channel][tile]
+  alignas(64) float c3_outputs[2][2][kS4][16];  // so far: [row][column][tile][channel]
+  alignas(64) float c3_point[2][kS4][16];       // the first row point of a pair: [column][tile][channel]
 };
 
 // What the backward pass of one image needs of its forward pass. A choice is 2 × row + column of the maximum in its

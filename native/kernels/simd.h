@@ -71,6 +71,15 @@ LENET5_INLINE Vector fma(Vector a, Vector b, Vector c) {
 #endif
 }
 
+#if defined(__AVX512F__)
+// Half a vector, for the rest of a row that needs no more: half the work where wide operations are done in two halves.
+typedef float HalfVector __attribute__((vector_size(2 * kWidth)));
+LENET5_INLINE HalfVector load_half(const float* p) { return _mm256_loadu_ps(p); }
+LENET5_INLINE HalfVector fma(HalfVector a, float b, HalfVector c) { return _mm256_fmadd_ps(a, _mm256_set1_ps(b), c); }
+// The other half becomes zero.
+LENET5_INLINE Vector widened(HalfVector v) { return _mm512_zextps256_ps512(v); }
+#endif
+
 // The larger of each lane; b where either is not a number.
 LENET5_INLINE Vector larger(Vector a, Vector b) {
 #if defined(__AVX512F__)
