@@ -49,6 +49,25 @@ import { libtorch, nativeCall, nativeCallSync } from "./native.js";
 import { optionalFunction, optionalSignal, readOptions, wholeNumber } from "./options.js";
 import type { Tensor } from "./tensor.js";
 
+interface Answers {
+  readonly scores: Float32Array;
+  readonly labels: Int32Array;
+}
+
+/**
+ * Where native code writes the answers of a few images, for them to be copied to arrays of the caller's: an array that native
+ * code has seen has memory outside the heap, which costs more to come by than those answers take to compute.
+ */
+const fewAnswers: Answers = { scores: new Float32Array(128), labels: new Int32Array(128) };
+
+function firstOf<T extends Float32Array | Int32Array>(from: T, to: T): T {
+  for (let i = 0; i < to.length; i += 1) to[i] = from[i] as number;
+  return to;
+}
+
+const shortened = (scores: Float32Array, length: number) =>
+  scores.length === length ? scores : scores.subarray(0, length);
+
 /** Passed by the static makers instead of a seed. */
 const WEIGHTS = Symbol("weights");
 
@@ -297,9 +316,8 @@ export class LeNet5 {
     const { output, topK } = readOptions(options, ["output", "topK"], "predictSync");
     checkTopK(topK);
     const pixels = toPixels(images);
-    const labels = new Int32Array(pixels.count);
-    const probabilities = this.#runSync(pixels, output, labels, false);
-    return this.#prediction(probabilities, labels, topK);
+    const { scores, labels } = this.#runSync(pixels, output, false);
+    return this.#prediction(scores, labels, topK);
   }
 
   /**
@@ -322,7 +340,7 @@ export class LeNet5 {
     this.#checkUsable();
     const { output } = readOptions(options, ["output"], "forwardSync");
     const pixels = toPixels(images);
-    const data = this.#runSync(pixels, output, undefined, true);
+    const { scores: data } = this.#runSync(pixels, output, true);
     return { data, shape: [pixels.count, this.numClasses], dtype: "float32" };
   }
 
@@ -352,19 +370,20 @@ export class LeNet5 {
     return cancellable(this.#addon, signal, (cancellation) => this.#batcher.predict(pixels, log, finish, cancellation));
   }
 
-  #runSync(
-    pixels: Pixels,
-    given: Float32Array | undefined,
-    labels: Int32Array | undefined,
-    log: boolean,
-  ): Float32Array {
-    const length = pixels.count * this.numClasses;
+  #runSync(pixels: Pixels, given: Float32Array | undefined, log: boolean): Answers {
+    const { count } = pixels;
+    const length = count * this.numClasses;
     if (given !== undefined && !(isFloat32Array(given) && given.length >= length)) {
       throw expected("INVALID_SHAPE", `a Float32Array of at least ${length} elements`, "output", given);
     }
-    const output = given ?? new Float32Array(length);
-    nativeCallSync(() => this.#native.predictSync(pixels.data, pixels.size, output, labels, log));
-    return output.length === length ? output : output.subarray(0, length);
+    const few = length <= fewAnswers.scores.length;
+    const scores = given ?? (few ? fewAnswers.scores : new Float32Array(length));
+    const labels = few ? fewAnswers.labels : new Int32Array(count);
+    nativeCallSync(() => this.#native.predictSync(pixels.data, pixels.size, scores, labels, log));
+    return {
+      scores: given === undefined && few ? firstOf(scores, new Float32Array(length)) : shortened(scores, length),
+      labels: few ? firstOf(labels, new Int32Array(count)) : labels,
+    };
   }
 
   #prediction(probabilities: Float32Array, labels: Int32Array, topK: number | undefined): Prediction {
