@@ -5,6 +5,7 @@
 #include "aligned.h"
 #include "kernel_table.h"
 #include "packing.h"
+#include "prefetch.h"
 #include "thread_pool.h"
 
 namespace lenet5::kernels {
@@ -20,10 +21,6 @@ struct Scratch {
   alignas(64) float f6[kBlock * kF6Padded];
   alignas(64) float logits[kBlock * kPanel];
 };
-
-void prefetch(const char* from, int64_t bytes) {
-  for (int64_t at = 0; at < bytes; at += 64) __builtin_prefetch(from + at, 0, 2);
-}
 
 // One for each thread that ever predicts, made on its first prediction.
 Scratch& thread_scratch() {

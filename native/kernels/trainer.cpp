@@ -23,6 +23,7 @@
 #include "aligned.h"
 #include "kernel_table.h"
 #include "packing.h"
+#include "prefetch.h"
 #include "subnormals.h"
 #include "thread_pool.h"
 
@@ -48,9 +49,9 @@ struct Batch {
   const int64_t* indices;  // null: image i of the batch is image i
   int64_t count;
 
+  int64_t image_bytes() const { return int64_t{size} * size * (type == PixelType::uint8 ? 1 : 4); }
   const void* image(int64_t i) const {
-    const int64_t bytes = int64_t{size} * size * (type == PixelType::uint8 ? 1 : 4);
-    return static_cast<const char*>(pixels) + (indices ? indices[i] : i) * bytes;
+    return static_cast<const char*>(pixels) + (indices ? indices[i] : i) * image_bytes();
   }
 };
 
@@ -138,6 +139,8 @@ struct Trainer::Impl {
     const int64_t classes = layout.padded_classes();
     float* y = logits.get() + first * classes;
     for (int64_t i = 0; i < n; ++i) {
+      // A batch's images lie anywhere in the set.
+      if (first + i + 1 < batch.count) prefetch(batch.image(first + i + 1), batch.image_bytes());
       kernels.convolve(convolution[0], batch.image(first + i), batch.type, batch.size, share.convolution,
                        x + i * kFeatures, &share.traces[i]);
     }
