@@ -306,7 +306,7 @@ export class LeNet5 {
   }
 
   /**
-   * The synchronous twin of `predict`, for raw pixels: one crossing into native code, nothing allocated there.
+   * The synchronous twin of `predict`, for raw pixels: one crossing into native code.
    * @throws as `predict`
    */
   predictSync(images: PixelInput, options: PredictSyncOptions & { topK: number }): PredictionWithTop;

@@ -55,6 +55,23 @@ describe("predict", () => {
     },
   );
 
+  it.each([1, 3, 12, 13, 40])("answers %i images at once in memory of the caller's own", (count) => {
+    using model = new LeNet5({ seed: 3 });
+    using other = new LeNet5({ seed: 99 });
+    const pixels = data.images.subarray(0, count * 784);
+    const { labels, probabilities } = model.predictSync(pixels);
+    const scores = model.forwardSync(pixels).data;
+    const kept = [labels.slice(), probabilities.slice(), scores.slice()];
+    const second = other.predictSync(new Float32Array(count * 784).fill(0.5));
+    other.forwardSync(new Float32Array(count * 784).fill(0.25));
+    expect([labels, probabilities, scores]).toEqual(kept);
+    for (const array of [second.labels, second.probabilities]) {
+      structuredClone(array.buffer, { transfer: [array.buffer as ArrayBuffer] });
+    }
+    const again = model.predictSync(pixels);
+    expect([again.labels, again.probabilities, scores]).toEqual(kept);
+  });
+
   it.each([1, 320])("answers %i images whose memory goes away at once", async (count) => {
     using model = new LeNet5({ seed: 3 });
     const pixels = Uint8Array.from(data.images.subarray(0, count * 784));
