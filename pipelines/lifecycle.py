@@ -9,7 +9,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -102,7 +102,7 @@ def run_tasks(settings: dict[str, object], results: dict[str, dict[str, object]]
 
 
 @contextmanager
-def own_server(repository: str) -> Iterator[str]:
+def own_server(repository: str) -> Generator[str, None, None]:
     """`lenet5 serve` on a free port of the loopback, for as long as the tasks take."""
     Path(repository).mkdir(parents=True, exist_ok=True)
     words = ("serve", "--model-repository", repository, "--port", "0", "--allow-empty", "--json")

@@ -6,24 +6,12 @@ import { join } from "node:path";
 import { beforeAll, expect, onTestFinished, test } from "vitest";
 import { packageRoot } from "#package-root";
 import { LeNet5 } from "../../lib/index.js";
-import { pythonPath } from "../python.js";
-import {
-  contents,
-  describeWith,
-  drawDigits,
-  folderForAll,
-  killOnce,
-  lifecycle,
-  options,
-  run,
-  small,
-  standIns,
-  tensorflowPython,
-} from "./peers.js";
+import { describeWithEnvironments, pythonFor } from "../python.js";
+import { contents, drawDigits, folderForAll, killTraining, lifecycle, options, run, small, standIns } from "./peers.js";
 
 const RUN = "20261129180000";
 
-describeWith([pythonPath, tensorflowPython], "the whole way", () => {
+describeWithEnvironments(["tensorflow"], "the whole way", () => {
   const folder = folderForAll();
   beforeAll(async () => await drawDigits(folder));
 
@@ -31,7 +19,7 @@ describeWith([pythonPath, tensorflowPython], "the whole way", () => {
     const words = [...options(small(folder)), "--directory", folder, "--run", RUN];
     const script = join(packageRoot, "scripts", "lifecycle.mjs");
     const ended = await run(process.execPath, [script, ...words], {
-      env: { LENET5_TENSORFLOW_PYTHON: tensorflowPython },
+      env: { LENET5_TENSORFLOW_PYTHON: pythonFor("tensorflow") },
     });
     expect(ended.stderr).toMatch(/^report: done in/m);
     expect(ended.status).toBe(0);
@@ -58,7 +46,7 @@ describeWith([pythonPath, tensorflowPython], "the whole way", () => {
   });
 });
 
-describeWith([pythonPath], "what may go wrong", () => {
+describeWithEnvironments([], "what may go wrong", () => {
   const folder = folderForAll();
   let env: Record<string, string>;
   let count = 0;
@@ -148,7 +136,7 @@ describeWith([pythonPath], "what may go wrong", () => {
     const { words, directory, untouched } = await deployed();
     const model = join(directory, RUN, "models", "libtorch.pt");
     const isDue = () => existsSync(join(directory, RUN, "logs", "libtorch"));
-    const [killed] = await Promise.all([lifecycle(words, env), killOnce(["train", model], isDue)]);
+    const [killed] = await Promise.all([lifecycle(words, env), killTraining(directory, isDue)]);
     expect(killed.result).toMatchObject({ deployed: false, failed: { task: "train_libtorch", status: -9 } });
     expect(existsSync(model)).toBe(false);
     untouched();

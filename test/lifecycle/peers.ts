@@ -1,37 +1,13 @@
 // What the tests of the lifecycle run: `npm run lifecycle` and Airflow, in Python environments of their own.
 import { type ChildProcess, spawn } from "node:child_process";
-import {
-  chmodSync,
-  existsSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from "node:fs";
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { afterAll, describe } from "vitest";
+import { afterAll } from "vitest";
 import { packageRoot } from "#package-root";
 import { idx, syntheticDigits } from "../../lib/index.js";
 import { pythonPath } from "../python.js";
-
-/** The interpreter of an environment that `npm run setup:python -- --purpose NAME` makes, or that the variable names. */
-function interpreter(purpose: string): string | undefined {
-  const own = join(packageRoot, `.venv-${purpose}`, "bin", "python");
-  return process.env[`LENET5_${purpose.toUpperCase()}_PYTHON`] || (existsSync(own) ? own : undefined);
-}
-
-export const tensorflowPython = interpreter("tensorflow");
-export const airflowPython = interpreter("airflow");
-
-/** `describe` for tests that need all of these interpreters. Where one is not there they are passed over, except in CI. */
-export function describeWith(needed: (string | undefined)[], name: string, body: () => void): void {
-  const there = needed.every((each) => each !== undefined);
-  describe.runIf(there || process.env.CI === "true")(name, { timeout: 300_000 }, body);
-}
 
 /** How a program ended. */
 export interface Ended {
@@ -114,20 +90,24 @@ export function standIns(folder: string): Record<string, string> {
   return { LENET5_PYTHON: path, LENET5_TENSORFLOW_PYTHON: path };
 }
 
-/** Waits for a process whose command line has all these words, and ends it as the system does when memory runs out. */
-export async function killOnce(words: readonly string[], isDue: () => boolean): Promise<void> {
+/**
+ * Waits for the training that writes below `folder`, and ends it as the system does when memory runs out.
+ * @param isDue - whether it is in the middle
+ */
+export async function killTraining(folder: string, isDue: () => boolean): Promise<void> {
   const deadline = Date.now() + 120_000;
   while (Date.now() < deadline) {
     for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
-      const line = commandLine(pid);
-      if (line[0]?.endsWith("node") && words.every((word) => line.includes(word)) && isDue()) {
-        process.kill(Number(pid), "SIGKILL");
-        return;
-      }
+      const [node, , command, ...words] = commandLine(pid);
+      const isOurs =
+        node?.endsWith("node") && command === "train" && words.some((word) => word.startsWith(`${folder}/`));
+      if (!isOurs || !isDue()) continue;
+      process.kill(Number(pid), "SIGKILL");
+      return;
     }
     await delay(5);
   }
-  throw new Error(`Expected a process ${words.join(" ")}`);
+  throw new Error(`Expected a training that writes to ${folder}`);
 }
 
 function commandLine(pid: string): string[] {

@@ -14,6 +14,7 @@ from typing import Any
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import DAG, BaseOperator, TriggerRule, Variable, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
 from lenet5_pipeline.programs import IN_CONTAINER, local_programs, require_local_programs
 from lenet5_pipeline.settings import SETTINGS, SettingsError, read_settings, version_of
 from lenet5_pipeline.tasks import GATE_CLOSED, TASKS, Task
@@ -86,8 +87,7 @@ def in_container(each: Task, common: dict[str, Any]) -> BaseOperator:
         command=[templated(word, False) for word in each.words],
         network_mode=Variable.get(f"{PREFIX}docker_network", default="host"),
         mounts=[
-            Mount(source=source, target=target, type="bind" if source.startswith("/") else "volume")
-            for source, target in pairs
+            Mount(source=source, target=target, type="bind" if source.startswith("/") else "volume") for source, target in pairs
         ],
         mount_tmp_dir=False,
         auto_remove="success",

@@ -77,7 +77,12 @@ SETTINGS = (
         _matching("letters, digits, _, - and .", r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}"),
         "lenet5",
     ),
-    Setting("data", "mnist, fashion-mnist, synthetic, or a folder", _matching("a data set's name or a folder", r"[^\n-][^\n]*"), "mnist"),
+    Setting(
+        "data",
+        "mnist, fashion-mnist, synthetic, or a folder",
+        _matching("a data set's name or a folder", r"[^\n-][^\n]*"),
+        "mnist",
+    ),
     Setting("train_count", "at most so many training images", _whole(10), "60000"),
     Setting("test_count", "at most so many test images", _whole(10), "10000"),
     Setting("epochs", "passes over the training images", _whole(1), "3"),

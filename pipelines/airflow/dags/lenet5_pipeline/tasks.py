@@ -1,7 +1,8 @@
 """The tasks of the lifecycle: each is one command, whose last line on stdout is one JSON object.
 
-In a word, `{settings[epochs]}` stands for a setting, `{evaluate[accuracy]}` for what an earlier task printed, `{results}` for all
-that was printed, as JSON. Large things travel as paths below `{settings[run]}`. A task that is run again makes the same again.
+In a word, `{settings[epochs]}` stands for a setting, `{evaluate[accuracy]}` for what an earlier task printed, `{results}` for
+all that was printed, as JSON. Large things travel as paths below `{settings[run]}`. A task
+that is run again makes the same again.
 """
 
 from dataclasses import dataclass
