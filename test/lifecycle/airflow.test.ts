@@ -1,13 +1,27 @@
 // The DAG in the real Airflow: what it is made of, and whole runs of it with a real server that is deployed to.
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { existsSync, mkdirSync, readdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { stripVTControlCharacters } from "node:util";
-import { beforeAll, expect, test } from "vitest";
+import { beforeAll, expect, test, vi } from "vitest";
 import { packageRoot } from "#package-root";
 import { LeNet5 } from "../../lib/index.js";
 import { describeWithEnvironments, pythonFor } from "../python.js";
+import { describeWithChromium, launch } from "../server/page/browser.js";
 import { serveProcess } from "../server/serve-process.js";
-import { contents, drawDigits, folderForAll, killTraining, lifecycle, options, run, small, standIns } from "./peers.js";
+import {
+  contents,
+  drawDigits,
+  folderForAll,
+  freePort,
+  killTraining,
+  lifecycle,
+  options,
+  run,
+  small,
+  standIns,
+} from "./peers.js";
 
 const PIPELINES = join(packageRoot, "pipelines");
 const DAGS = join(PIPELINES, "airflow", "dags");
@@ -69,8 +83,9 @@ describeWithEnvironments(["airflow", "tensorflow"], "the DAG in Airflow", () => 
     const named = Object.entries(settings).map(([name, value]) => [`AIRFLOW_VAR_LENET5_${name.toUpperCase()}`, value]);
     const args = [join(import.meta.dirname, "run_dag.py"), DAGS, DAG];
     const { last, log } = await well(program("python"), args, { ...home, ...Object.fromEntries(named) });
-    return { ...(JSON.parse(last) as { state: string; tasks: Record<string, TaskState> }), log };
+    return { ...(JSON.parse(last) as { id: string; state: string; tasks: Record<string, TaskState> }), log };
   }
+  let wholeRun: string | undefined;
   const states = (tasks: Record<string, TaskState>) =>
     Object.fromEntries(Object.entries(tasks).map(([name, { state }]) => [name, state]));
   const printed = (task: TaskState | undefined) => JSON.parse(String(task?.value));
@@ -146,8 +161,9 @@ describeWithEnvironments(["airflow", "tensorflow"], "the DAG in Airflow", () => 
     const { settings, repository, directory, versions } = await deployed("whole");
     const started = () => (existsSync(directory) ? readdirSync(directory) : []);
     const isDue = () => started().some((name) => existsSync(join(directory, name, "logs", "libtorch")));
-    const [{ state, tasks }] = await Promise.all([runDag(settings), killTraining(directory, isDue)]);
+    const [{ id, state, tasks }] = await Promise.all([runDag(settings), killTraining(directory, isDue)]);
     const expected = Object.fromEntries(TASKS.map((name) => [name, name === "undeploy" ? "skipped" : "success"]));
+    wholeRun = id;
     expect({ state, ...states(tasks) }).toEqual({ state: "success", ...expected });
     expect(tasks.train_libtorch!.tries).toBe(2);
     expect(tasks.train_pytorch!.tries).toBe(1);
@@ -163,6 +179,49 @@ describeWithEnvironments(["airflow", "tensorflow"], "the DAG in Airflow", () => 
     const words = [...options(small(folder)), "--directory", join(folder, "by hand")];
     const byHand = await lifecycle(words, standIns(folder));
     expect(byHand.result.results.report).toMatchObject({ digest, accuracy });
+  });
+
+  describeWithChromium("its web interface", () => {
+    test("draws the graph of the whole run", async () => {
+      expect(wholeRun, "the test before this one has to run too").not.toBe(undefined);
+      const port = String(await freePort());
+      const web = { AIRFLOW__API__HOST: "127.0.0.1", AIRFLOW__API__PORT: port };
+      const server = spawn(program("airflow"), ["api-server"], {
+        // Nobody else reaches this port, and the picture is of the graph, not of a login.
+        env: { ...process.env, ...home, ...web, AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS: "True" },
+        stdio: "ignore",
+      });
+      const ended = once(server, "close");
+      const browser = await launch();
+      try {
+        const url = `http://127.0.0.1:${port}`;
+        await vi.waitFor(async () => expect((await fetch(`${url}/api/v2/version`)).ok).toBe(true), 120_000);
+        const context = await browser.newContext({ viewport: { width: 1700, height: 520 } });
+        // What the interface remembers of whoever chose the graph and gave it most of the page.
+        const layout = { "details-panel,main-panel": { expandToSizes: {}, layout: [90, 10] } };
+        const remembered = { default_dag_view: "graph", "react-resizable-panels:graph-ltr": layout };
+        for (const [name, value] of Object.entries(remembered)) {
+          const words = [name, JSON.stringify(value)].map((word) => JSON.stringify(word)).join(", ");
+          await context.addInitScript(`localStorage.setItem(${words})`);
+        }
+        const page = await context.newPage();
+        await page.goto(`${url}/dags/${DAG}/runs/${encodeURIComponent(wholeRun!)}`);
+        const nodes = page.locator(".react-flow__node");
+        await vi.waitFor(async () => expect(await nodes.count()).toBe(TASKS.length), 120_000);
+        const texts = await nodes.allInnerTexts();
+        for (const name of TASKS) {
+          const state = name === "undeploy" ? "skipped" : "success";
+          const shown = texts.map((text) => text.split("\n").map((part) => part.trim().toLowerCase()));
+          expect(shown.find((parts) => parts[0] === name)).toContain(state);
+        }
+        const path = process.env.LENET5_SCREENSHOT;
+        if (path) await page.screenshot({ path });
+      } finally {
+        await browser.close();
+        server.kill("SIGTERM");
+        await ended;
+      }
+    });
   });
 
   test("deploys nothing where the gate is closed", async () => {

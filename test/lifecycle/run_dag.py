@@ -19,4 +19,4 @@ tasks = {
     ti.task_id: {"state": str(ti.state), "tries": ti.try_number, "value": values.get(ti.task_id)}
     for ti in run.get_task_instances()
 }
-print(json.dumps({"state": str(run.state), "tasks": tasks}, default=str))
+print(json.dumps({"id": run.run_id, "state": str(run.state), "tasks": tasks}, default=str))
