@@ -6,6 +6,7 @@ returned. What shapes the DAG itself, where its tasks run, is all that is read h
 """
 
 import json
+import os
 import shlex
 from datetime import UTC, datetime, timedelta
 from string import Formatter
@@ -22,6 +23,8 @@ from lenet5_pipeline.tasks import GATE_CLOSED, TASKS, Task
 PREFIX = "lenet5_"
 #: Where the tasks run: local or docker.
 RUNNER = Variable.get(f"{PREFIX}runner", default="local")
+#: Secrets for the server.
+TOKENS = ("LENET5_INFERENCE_TOKEN", "LENET5_MANAGEMENT_TOKEN")
 
 #: Run where others fail; Airflow counts those that never began as failed too.
 REMEDIES = {each.id for each in TASKS if each.on_failure}
@@ -90,6 +93,8 @@ def in_container(each: Task, common: dict[str, Any]) -> BaseOperator:
             Mount(source=source, target=target, type="bind" if source.startswith("/") else "volume") for source, target in pairs
         ],
         mount_tmp_dir=False,
+        # What the environment of a worker has is not that of its containers.
+        private_environment={name: os.environ[name] for name in TOKENS if name in os.environ},
         auto_remove="success",
         **common,
     )
