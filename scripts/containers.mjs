@@ -15,6 +15,7 @@ import {
   readdirSync,
   readFileSync,
   readlinkSync,
+  realpathSync,
 } from "node:fs";
 import { delimiter, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -54,7 +55,7 @@ const END_WITHIN = 20_000;
 
 function checkMachine() {
   if (process.platform !== "linux") throw new StepFailed(`Expected Linux but this is ${process.platform}`);
-  const folders = `${process.env.PATH}${delimiter}/usr/sbin${delimiter}/sbin`.split(delimiter);
+  const folders = (process.env.PATH ?? "").split(delimiter);
   const absent = Object.keys(PROGRAMS).filter((name) => !folders.some((folder) => existsSync(join(folder, name))));
   if (absent.length > 0) {
     const packages = [...new Set(absent.map((name) => PROGRAMS[name]))].join(" ");
@@ -227,6 +228,7 @@ function startServer(files, { Cmd, Env, User, WorkingDir }, shared, place) {
   const script = `
     set -eu
     ip link set lo up
+    echo 127.0.0.1 localhost > "$FILES/etc/hosts" # as engines do
     mount --bind "$FILES" "$FILES"
     mount --bind "$SHARED" "$FILES$PLACE"
     mount -o remount,bind,ro "$FILES$PLACE"
@@ -348,7 +350,8 @@ async function containers(values) {
   checkMachine();
   const parent = values.folder ?? join(root, "build");
   mkdirSync(parent, { recursive: true });
-  const folder = mkdtempSync(join(parent, "containers-"));
+  // As the kernel names it, by which it finds what still runs or is mounted there.
+  const folder = realpathSync(mkdtempSync(join(parent, "containers-")));
   // On "exit", because that is where a step that is interrupted ends too.
   process.on("exit", () => remove(folder));
   for (const [signal, status] of [

@@ -273,4 +273,23 @@ describe("npm run containers", () => {
     expect(status).toBe(1);
     expect(stderr).toMatch(/^Expected buildah, .*on the PATH .*\(Debian: apt-get install buildah .*\)\n$/);
   });
+
+  test.runIf(process.platform === "linux")("refuses to be nobody in particular", () => {
+    const folder = mkdtempSync(join(tmpdir(), "lenet5-programs-"));
+    try {
+      // Programs enough, of which none is run.
+      for (const name of ["buildah", "debootstrap", "ip", "nsenter", "setpriv", "unshare"]) {
+        writeFileSync(join(folder, name), "#!/bin/sh\nexit 64\n", { mode: 0o755 });
+      }
+      const become = "process.getuid = () => 1000; const [script] = process.argv.splice(1, 1); await import(script);";
+      const words = ["--input-type=module", "--eval", become, join(packageRoot, "scripts", "containers.mjs")];
+      const options = { encoding: "utf8", env: { PATH: folder } } as const;
+      expect(spawnSync(process.execPath, words, options)).toMatchObject({
+        status: 1,
+        stderr: expect.stringMatching(/^Expected root, .* but this is user 1000\n$/),
+      });
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
 });
