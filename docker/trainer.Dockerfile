@@ -14,7 +14,7 @@ COPY test/requirements.txt pipelines/requirements-tensorflow.txt /requirements/
 RUN python3 -m venv /opt/venv \
  && case "${TRAINER}" in \
       # PyTorch in the version of the tests.
-      pytorch) set -- --constraint /requirements/requirements.txt torch numpy tensorboard ;; \
+      pytorch) set -- $(grep -E '^(torch|numpy|tensorboard)==' /requirements/requirements.txt) ;; \
       tensorflow) set -- --requirement /requirements/requirements-tensorflow.txt ;; \
       *) echo "Expected pytorch or tensorflow for TRAINER but received ${TRAINER:-nothing}" >&2; exit 1 ;; \
     esac \
