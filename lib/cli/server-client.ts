@@ -1,5 +1,5 @@
 // The other end of `lenet5 serve`: what the commands of the lifecycle ask a running server.
-import { LeNet5Error } from "../errors.js";
+import { isLeNet5Error, LeNet5Error } from "../errors.js";
 import { isNativeError, isObject, isUint8Array } from "../is.js";
 import type { Command } from "./commander.js";
 import { usageError } from "./failure.js";
@@ -64,9 +64,22 @@ export class ServerClient {
     await this.ask("GET", "/v2/health/live", { signal });
   }
 
-  /** Has the server look for a model's versions and load them; resolves when they are loaded. */
-  async load(name: string, signal: AbortSignal): Promise<void> {
-    await this.ask("POST", `/v2/repository/models/${name}/load`, { signal, body: {} });
+  /**
+   * Has the server look for a version that was put into its folder, and load it; resolves when it is loaded.
+   *
+   * Problem: a new version is found by a request that loads all of the model's, which is refused where any of them is damaged, at
+   * once, while others are still being loaded. Resolution: then the one version, which is known by now, is asked for by itself.
+   */
+  async load(name: string, version: string, signal: AbortSignal): Promise<void> {
+    try {
+      await this.ask("POST", `/v2/repository/models/${name}/load`, { signal, body: {} });
+    } catch (error) {
+      if (!isLeNet5Error(error) || error.code !== "LENET5_SERVER_REFUSED") throw error;
+      // A server that does not know it has said in the first answer why.
+      await this.ask("PUT", `/models/${name}/${version}?min_worker=1`, { signal }).catch((own: unknown) => {
+        throw isLeNet5Error(own) && / received 404: /.test(own.message) ? error : own;
+      });
+    }
   }
 
   /** Has the server let a version go; one that it does not know has gone already. */
@@ -97,7 +110,7 @@ export class ServerClient {
     { body, signal }: Asked,
   ): Promise<{ ok: boolean; status: number; value: unknown }> {
     const bytes = isUint8Array(body);
-    const isManagement = method === "DELETE" || path.startsWith("/v2/repository/");
+    const isManagement = method === "DELETE" || method === "PUT" || path.startsWith("/v2/repository/");
     const token = isManagement ? this.#tokens.management : this.#tokens.inference;
     const ending = AbortSignal.any([signal, AbortSignal.timeout(PATIENCE)]);
     try {

@@ -43,11 +43,9 @@ export function deployCommand(program: Command): void {
       await client.requireLive(held);
       const placed = await place(modelRepository, options, model, replaces);
       try {
-        await client.load(modelName, held);
+        await client.load(modelName, modelVersion, held);
         return placed;
       } catch (error) {
-        // It was asked for all of the model's versions, of which another may be damaged.
-        if (await client.isReady(modelName, modelVersion, held).catch(() => false)) return placed;
         // What an earlier call placed may answer already: that is undeploy's to take away.
         if (!placed.wasThere) await takeAway(modelRepository, options, model);
         throw error;
