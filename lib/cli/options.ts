@@ -59,10 +59,18 @@ export function wordOption(flags: string, description: string, words: readonly s
 
 /** An option that takes text that is not empty; the environment has no say in it. */
 export function textOption(flags: string, description: string): Option {
-  return new Option(flags, description).argParser((text: string) => {
-    if (text.trim() === "") throw usageError("INVALID_OPTION", "a value", flagOf(flags), text);
-    return text;
-  });
+  return new Option(flags, description).argParser((text: string) => notEmpty(text, flags));
+}
+
+function notEmpty(text: string, flags: string): string {
+  if (text.trim() === "") throw usageError("INVALID_OPTION", "a value", flagOf(flags), text);
+  return text;
+}
+
+/** An option that takes one text or more. */
+export function textsOption(flags: string, description: string): Option {
+  const read = (text: string, before: string[] = []) => [...before, notEmpty(text, flags)];
+  return new Option(flags, description).argParser(read);
 }
 
 /** What {@link addComputeOptions} reads. */

@@ -1,6 +1,8 @@
 // TFRecord framing, of which event files are made: a length with its check sum, then that many bytes with theirs. A reader that
 // meets the end of the file within a record knows that the record is not whole.
 
+import { expectedButGot } from "../errors.js";
+
 /** CRC-32C (Castagnoli), reflected. */
 const TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
   let remainder = byte;
@@ -30,4 +32,31 @@ export function record(data: Uint8Array): Uint8Array {
   framed.set(data, 12);
   view.setUint32(12 + data.length, maskedCrc32c(data), true);
   return framed;
+}
+
+/**
+ * The records that some bytes begin with, each held against its check sums, and where the last whole one ends: what comes
+ * after it is of a process that was killed while it wrote, or that still writes.
+ * @param where - the file's name, for messages
+ * @throws LENET5_DATA_CORRUPT
+ */
+export function readRecords(bytes: Uint8Array, where: string): { records: Uint8Array[]; end: number } {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const records: Uint8Array[] = [];
+  let at = 0;
+  while (at + 12 <= bytes.length) {
+    const check = (from: number, to: number): void => {
+      if (maskedCrc32c(bytes.subarray(from, to)) === view.getUint32(to, true)) return;
+      const received = `others at byte ${from}`;
+      throw expectedButGot("DATA_CORRUPT", "records that fit their check sums", where, received);
+    };
+    check(at, at + 8);
+    const length = view.getBigUint64(at, true);
+    if (length > bytes.length - at - 16) break;
+    const end = at + 12 + Number(length);
+    check(at + 12, end);
+    records.push(bytes.subarray(at + 12, end));
+    at = end + 4;
+  }
+  return { records, end: at };
 }

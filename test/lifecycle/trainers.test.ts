@@ -1,6 +1,5 @@
 // The trainers of the frameworks: their models answer, ours read PyTorch's, their event files draw the curves of ours, and
 // whatever goes wrong leaves nothing half.
-import { type ChildProcess, spawn } from "node:child_process";
 import {
   existsSync,
   mkdirSync,
@@ -16,39 +15,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { packageRoot } from "#package-root";
-import { lastJson, lenet5, line, type Run, temporaryFolder } from "../cli/lenet5.js";
-import { describeWithEnvironments, python, pythonFor, pythonPath } from "../python.js";
+import { lastJson, lenet5, line, temporaryFolder } from "../cli/lenet5.js";
+import { describeWithEnvironments, python, pythonFor } from "../python.js";
 import { readEvents } from "../tensorboard/read-events.js";
+import { SYSTEMS, trainer } from "./trainer.js";
 
-const TRAINERS = join(packageRoot, "pipelines", "trainers");
 const SETTINGS = line`--epochs 2 --batch-size 32 --test-batch-size 64 --learning-rate 0.004 --seed 7 --threads 1`;
-const SYSTEMS = [
-  { system: "pytorch", output: "model.pt", interpreter: () => pythonPath! },
-  { system: "tensorflow", output: "model", interpreter: () => pythonFor("tensorflow")! },
-];
-type Trainer = (typeof SYSTEMS)[number];
-
-/** Runs a trainer to its end. */
-function trainer(
-  { system, interpreter }: Trainer,
-  words: string[],
-  onStderr?: (text: string, child: ChildProcess) => void,
-): Promise<Run> {
-  return new Promise((settle, fail) => {
-    const child = spawn(interpreter(), [join(TRAINERS, `${system}_trainer.py`), ...words]);
-    const run = { stdout: "", stderr: "" };
-    child.stdout.setEncoding("utf8").on("data", (text: string) => {
-      run.stdout += text;
-    });
-    child.stderr.setEncoding("utf8").on("data", (text: string) => {
-      run.stderr += text;
-      onStderr?.(run.stderr, child);
-    });
-    child.on("error", fail).on("close", (status, signal) => settle({ status, signal, ...run }));
-  });
-}
-
 // What a SavedModel answers for pixels, asked by TensorFlow itself.
 const ASK = `
 import gzip, json, sys

@@ -2,7 +2,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import sharp from "sharp";
 import { describe, expect, test } from "vitest";
@@ -10,8 +9,9 @@ import { packageRoot } from "#package-root";
 import { crc32c, maskedCrc32c, record } from "../../lib/tensorboard/records.js";
 import { lenet5Graph, SummaryWriter } from "../../lib/tensorboard.js";
 import { runNode, temporaryFolder } from "../cli/lenet5.js";
-import { describeWithTensorBoard, pythonPath } from "../python.js";
+import { describeWithTensorBoard } from "../python.js";
 import { readEvents } from "./read-events.js";
+import { startTensorBoard } from "./web-interface.js";
 
 const SHAPE = /^Expected .+ for .+ but received .+/;
 const refusal = (code: string) =>
@@ -246,14 +246,10 @@ describeWithTensorBoard("the real TensorBoard", () => {
     writer.hparams({ rate: 0.5 }, { accuracy: 0.75 });
     await writer.close();
 
-    const port = await freePort();
-    const words = ["-m", "tensorboard.main", "--logdir", folder, "--host", "127.0.0.1", "--port", String(port)];
-    const child = spawn(pythonPath!, [...words, "--load_fast=false"], { stdio: "ignore" });
-    const ended = once(child, "close");
+    const { url, stop } = await startTensorBoard(folder, ["first"]);
     try {
-      const get = async (path: string): Promise<Response> => await fetch(`http://127.0.0.1:${port}/data/${path}`);
+      const get = async (path: string): Promise<Response> => await fetch(`${url}/data/${path}`);
       const json = async (path: string): Promise<unknown> => await (await get(path)).json();
-      await expect.poll(() => json("runs").catch(() => []), { timeout: 60_000, interval: 300 }).toEqual(["first"]);
       const events = (await json("plugin/scalars/scalars?run=first&tag=loss")) as [number, number, number][];
       expect(events.map(([, step, value]) => [step, value])).toEqual([0, 1, 2, 3, 4].map((i) => [i, 1 / 2 ** i]));
       expect(await json("plugin/histograms/tags")).toMatchObject({ first: { weights: expect.anything() } });
@@ -261,7 +257,7 @@ describeWithTensorBoard("the real TensorBoard", () => {
         { text: expect.stringContaining("<p>hello</p>") },
       ]);
       expect(await (await get("plugin/graphs/graph?run=first&conceptual=false")).text()).toContain("log_probabilities");
-      const sessions = await fetch(`http://127.0.0.1:${port}/data/plugin/hparams/session_groups`, {
+      const sessions = await fetch(`${url}/data/plugin/hparams/session_groups`, {
         method: "POST",
         headers: { "content-type": "application/json" },
         body: JSON.stringify({
@@ -276,17 +272,7 @@ describeWithTensorBoard("the real TensorBoard", () => {
         sessionGroups: [{ hparams: { rate: 0.5 }, metricValues: [{ name: { tag: "accuracy" }, value: 0.75 }] }],
       });
     } finally {
-      child.kill("SIGTERM");
-      await ended;
+      await stop();
     }
   });
 });
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, "close");
-  return port;
-}

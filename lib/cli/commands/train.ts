@@ -13,6 +13,7 @@ import type { HyperParameter, SummaryWriter, TrainingLog } from "../../tensorboa
 import { packageVersion } from "../../version.js";
 import { addExamples, perform, withPartialResult } from "../command.js";
 import type { Command, Option } from "../commander.js";
+import type { ComparedRuns } from "../compared-runs.js";
 import { addDataOptions, type DataOptions, loadData } from "../data-source.js";
 import { usageError } from "../failure.js";
 import {
@@ -22,6 +23,7 @@ import {
   fromEnvironment,
   numberOption,
   textOption,
+  textsOption,
   wholeOption,
   wordOption,
 } from "../options.js";
@@ -47,6 +49,7 @@ interface TrainOptions extends DataOptions, ComputeOptions {
   checkpointDir?: string;
   resume?: boolean;
   logdir?: string;
+  compare?: string[];
 }
 
 /** Early stopping chooses among epochs, which the test set must have no part in. */
@@ -74,12 +77,19 @@ export function trainCommand(program: Command): void {
     .addOption(
       textOption("--logdir <dir>", "write curves, weights, mistakes and the configuration here, for TensorBoard"),
     )
+    .addOption(
+      textsOption(
+        "--compare <dirs...>",
+        "put the runs in these folders beside this one: their event files are copied to --logdir, each under its folder's name; this one goes to libtorch there, in place of an earlier one",
+      ),
+    )
     .option("--resume", "continue from the checkpoint of an interrupted run with the same settings");
   addJsonOption(command);
   addExamples(
     command,
     "lenet5 train --data mnist --epochs 5 --seed 42 --output lenet5.pt",
     "lenet5 train --data mnist --augment --output lenet5.pt",
+    "lenet5 train --data mnist --logdir runs/compared --compare runs/pytorch runs/tensorflow",
     "lenet5 train --data photos/ --epochs 20 --output pets.pt --checkpoint-dir run1",
     "lenet5 train --data photos/ --epochs 20 --output pets.pt --checkpoint-dir run1 --resume",
   );
@@ -160,7 +170,7 @@ function recipe(): Option[] {
 }
 
 async function train(options: TrainOptions, output: Output, signal: AbortSignal): Promise<number> {
-  const run: Run = { epochs: [], checkpoint: undefined };
+  const run: Run = { epochs: [], checkpoint: undefined, images: 0, places: {} };
   requireTorchScriptName(options.output);
   try {
     return await fitAndSave(options, output, run, signal);
@@ -178,15 +188,23 @@ interface Run {
   epochs: EpochEvent[];
   /** The last checkpoint written. */
   checkpoint: string | undefined;
+  /** Images of an epoch. */
+  images: number;
+  /** Where it is logged, and what beside it. */
+  places: { logdir?: string; compared?: Record<string, string> };
 }
 
 async function fitAndSave(options: TrainOptions, output: Output, run: Run, signal: AbortSignal): Promise<number> {
   await output.leaveStdoutTo(options.output);
   const place = await checkPlace(options.output);
-  const writer = await openLog(options.logdir);
+  const compared = await checkCompared(options);
+  const logdir = compared?.ours ?? options.logdir;
+  if (logdir !== undefined) run.places = { logdir, ...(compared && { compared: compared.places }) };
+  const writer = await openLog(logdir);
   // Where the training fails, that is what is told: not what closing met after it.
   await using _closed = { [Symbol.asyncDispose]: async () => await writer?.close().catch(() => {}) };
   const { train, validation, test } = await loadSets(options, output, signal);
+  run.images = train.count;
   const { LeNet5, setNumThreads } = await import("../../index.js");
   if (options.threads !== undefined) setNumThreads(options.threads);
   const { seed, device, engine } = options;
@@ -196,6 +214,8 @@ async function fitAndSave(options: TrainOptions, output: Output, run: Run, signa
     `Training on ${grouped(train.count)} images of ${train.classNames.length} classes${held}, testing on ${grouped(test.count)} (${model.device}, ${model.engine} engine)`,
   );
 
+  if (compared !== undefined && !options.resume) await compared.forgetEarlier(writer!.path);
+  await compared?.place(signal);
   const log = writer && new (await import("../../tensorboard.js")).TrainingLog(writer, model, parameters(options));
   // Beside a device or a pipe there is no place for checkpoints.
   const checkpointDirectory = place.kind === "file" ? checkpointFolder(options) : options.checkpointDir;
@@ -220,7 +240,9 @@ async function fitAndSave(options: TrainOptions, output: Output, run: Run, signa
   const result = await model.evaluate(test, { signal });
   await log?.finish({ test, evaluation: result, signal });
   await writer?.close();
-  summarise(options, output, model, run, result, validation === undefined ? "test" : "validation", train.count);
+  // What was still being trained has come further since.
+  await compared?.place(signal);
+  summarise(options, output, model, run, result, validation === undefined ? "test" : "validation");
   return 0;
 }
 
@@ -256,6 +278,17 @@ async function checkPlace(path: string): Promise<FilePlace> {
       { cause },
     );
   }
+}
+
+/** The runs to put beside this one, looked at before hours are spent on it. */
+async function checkCompared({ compare, logdir }: TrainOptions): Promise<ComparedRuns | undefined> {
+  if (compare === undefined) return undefined;
+  if (logdir === undefined)
+    throw usageError("INVALID_OPTION", "a folder (because of --compare)", "--logdir", undefined);
+  const { ComparedRuns } = await import("../compared-runs.js");
+  const compared = await ComparedRuns.check(compare, logdir);
+  await compared.makeOurs();
+  return compared;
 }
 
 /** The event file, before hours are spent on what is to go there. */
@@ -362,10 +395,9 @@ function summarise(
   options: TrainOptions,
   output: Output,
   model: LeNet5,
-  { epochs }: Run,
+  { epochs, images, places }: Run,
   test: Evaluation,
   validatedOn: "test" | "validation",
-  trainCount: number,
 ): void {
   const validated = [`${validatedOn} loss`, `${validatedOn} accuracy`];
   const head = ["epoch", "loss", "seconds", "images/s", "learning rate", ...validated];
@@ -387,8 +419,8 @@ function summarise(
   output.finish({
     // The keys of pipelines/trainers, so that what trains a model with the same settings can be put in one table.
     ...{ system: "libtorch", accuracy: test.accuracy, loss: test.loss, batchSize, learningRate, schedule, seed },
-    ...{ trainingSeconds, imagesPerSecond: (trainCount * epochs.length) / trainingSeconds },
-    ...(options.logdir === undefined ? {} : { logdir: options.logdir }),
+    ...{ trainingSeconds, imagesPerSecond: (images * epochs.length) / trainingSeconds },
+    ...places,
     versions: { "lenet5-libtorch": packageVersion, node: process.version },
     epochs: epochs.map(({ epoch, loss, seconds, imagesPerSecond, validation }) => ({
       epoch,
