@@ -16,6 +16,7 @@ const DOCUMENTS = [
   join("pipelines", "README.md"),
   join("pipelines", "airflow", "README.md"),
   join("pipelines", "trainers", "README.md"),
+  join("notebooks", "README.md"),
   ...readdirSync(join(packageRoot, "docs"))
     .filter((name) => name.endsWith(".md"))
     .map((name) => join("docs", name)),
