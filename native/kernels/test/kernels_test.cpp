@@ -78,14 +78,14 @@ void test_not_finite(InstructionSet set) {
   const Forward forward(parameters.data(), 10, 0.1307f, 0.3081f, set);
   int missed = 0;
   for (const int size : {28, 32}) {
-    const int64_t count = 37, pixels = size * size;
+    const int64_t count = 9, pixels = size * size;
     std::vector<float> images(static_cast<size_t>(count * pixels), 0.0f);  // black rows are passed over
     const Images view{images.data(), PixelType::float32, size, count};
     std::vector<float> out(static_cast<size_t>(count * 10));
     const Answers answers{out.data(), nullptr, true};
     missed += !forward.run(view, answers);
     const float bad[] = {std::nanf(""), INFINITY, -INFINITY};
-    for (int64_t pixel = 0; pixel < pixels; ++pixel) {
+    for (int64_t pixel = 0; pixel < pixels; pixel += 3) {
       float& place = images[static_cast<size_t>(pixel * 31 % count * pixels + pixel)];
       place = bad[pixel % 3];
       missed += forward.run(view, answers);
