@@ -1,4 +1,4 @@
-// Each system's own recipe to 99 %: the quickest one that is as accurate as the common one.
+// Each system's own recipe to 99 %: the quickest one that is accurate enough to get there.
 //
 // Problem: the accuracy of a recipe takes many runs to tell, and the peers are slow; chosen on the test set it would be worth
 // nothing. Resolution: what accuracy a recipe reaches is the same for all systems, since they begin with the same weights and
@@ -15,8 +15,11 @@ import { fitOnce } from "./training.mjs";
 
 const FIRST_SEED = 10;
 const LEARNT = 50_000;
-/** A recipe counts as accurate as the common one within what five seeds can tell. */
-const AS_ACCURATE = 0.0003;
+/**
+ * By how much a recipe's accuracy may be below the common one's, which passes the goal by 0.17 % (docs/performance-log.md): what
+ * is asked for is 99 %, not more.
+ */
+const MARGIN = 0.001;
 
 const grid = ({ quick }) => ({
   batches: quick ? [64, 128] : [32, 64, 128, 256],
@@ -58,7 +61,7 @@ export async function recipes(run) {
     }
     report(`recipes: batch ${batchSize} tried`);
   }
-  const least = (await accuracyOf(ours, COMMON)) - AS_ACCURATE;
+  const least = (await accuracyOf(ours, COMMON)) - MARGIN;
 
   const systems = {};
   const rows = [];
