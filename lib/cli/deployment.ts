@@ -2,14 +2,22 @@
 //
 // Problem: two pipelines may deploy at once, each having compared its model with what was deployed when it looked; and a
 // step that was killed is run again. Resolution: one at a time holds the model's lock, and under it what is deployed is
-// held against what the caller compared with. A version that is there already with the same bytes is that step's own.
+// held against what the caller compared with. A version that is there already with the same bytes is that step's own. What
+// lies on the disk is never overwritten, also where the model's config.json keeps it from being served.
 import { createHash, randomBytes } from "node:crypto";
-import { readFile, rename, rm } from "node:fs/promises";
+import { lstat, readdir, readFile, rename, rm } from "node:fs/promises";
 import { extname, join } from "node:path";
 import { expectedButGot, isLeNet5Error, type LeNet5Error } from "../errors.js";
 import { readFailure, writeFailure, writeFileAtomically } from "../files.js";
 import { type LockOptions, withLock } from "../lock.js";
-import { checkName, checkVersion, type FoundVersion, findVersions, isModelFile } from "../server/model-files.js";
+import {
+  checkName,
+  checkVersion,
+  type FoundVersion,
+  findVersions,
+  isModelFile,
+  readModelFolder,
+} from "../server/model-files.js";
 import type { Command } from "./commander.js";
 import { UsageError, usageError } from "./failure.js";
 import { textOption } from "./options.js";
@@ -64,12 +72,12 @@ function checked(text: string, flag: string, check: (text: string) => void): str
   return text;
 }
 
-/** The newest version that lies in the folder. @throws LENET5_DATA_NOT_FOUND where there is no such folder */
+/** The newest version that a server of the folder takes. @throws LENET5_DATA_NOT_FOUND where there is no such folder */
 export async function deployedVersion(repository: string, name: string): Promise<FoundVersion | undefined> {
   return (await versionsOf(repository, name)).at(-1);
 }
 
-/** A model's versions, the newest last. */
+/** A model's versions that a server takes, the newest last. */
 async function versionsOf(repository: string, name: string): Promise<FoundVersion[]> {
   try {
     const found = (await findVersions(repository)).filter((each) => each.name === name);
@@ -80,18 +88,30 @@ async function versionsOf(repository: string, name: string): Promise<FoundVersio
 }
 
 /**
- * Runs `work` while nobody else writes this model's versions.
- * @throws LENET5_FILE_BUSY where somebody does, unless `wait` is set
+ * Runs `work` while nobody else writes this model's versions; waits for whoever does. A writer that was killed is waited for as
+ * well, until its lock is stale.
  */
 export async function asOnlyWriter<T>(
   repository: string,
   name: string,
-  options: LockOptions,
+  options: Omit<LockOptions, "wait">,
   work: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   await versionsOf(repository, name); // a folder that is not there is told as that, not as a lock's
   // A name with a dot in front is no model's.
-  return await withLock(join(repository, `.${name}`), options, work);
+  return await withLock(join(repository, `.${name}`), { ...options, wait: true }, async (held) => {
+    await sweep(join(repository, name));
+    return await work(held);
+  });
+}
+
+/** What {@link takeAway} has put out of sight, and a killed one left. */
+const HIDDEN = /^\.[0-9]+-[0-9a-f]{8}$/;
+
+/** Removes what a killed writer left; what cannot be removed is in nobody's way. */
+async function sweep(folder: string): Promise<void> {
+  const left = (await readdir(folder).catch(() => [])).filter((name) => HIDDEN.test(name));
+  await Promise.all(left.map((name) => rm(join(folder, name), { recursive: true, force: true }).catch(() => {})));
 }
 
 /** A model's file, read whole. */
@@ -126,7 +146,8 @@ export interface Placed {
 /**
  * Puts a model's file in its place. To be called by the only writer.
  * @param replaces - what has to be the newest version; undefined where any may be
- * @throws LENET5_DEPLOYMENT_CONFLICT where something else is, or the version is another model's or not the newest
+ * @throws LENET5_DEPLOYMENT_CONFLICT where something else is, or the version is another model's, not the newest, or one that
+ *   the model's config.json leaves out
  */
 export async function place(
   repository: string,
@@ -134,38 +155,62 @@ export async function place(
   model: ModelBytes,
   replaces: string | undefined,
 ): Promise<Placed> {
-  const versions = await versionsOf(repository, modelName);
-  const others = versions.filter(({ version }) => version !== modelVersion);
-  const own = versions.find(({ version }) => version === modelVersion);
-  const newest = others.at(-1)?.version ?? NONE;
-  if (own !== undefined && (await readModelFile(join(repository, own.file))).digest !== model.digest) {
-    throw conflict(`no other model in version ${modelVersion}`, modelName, `one in ${own.file}`);
+  const { files, served } = await readModelFolder(repository, modelName);
+  const newest = served([...files.keys()].filter((version) => version !== modelVersion)).at(-1) ?? NONE;
+  const own = ownFile(files.get(modelVersion), modelName, modelVersion);
+  if (own !== undefined && (await readModelFile(join(repository, own))).digest !== model.digest) {
+    throw conflict(`no other model in version ${modelVersion}`, modelName, `one in ${own}`);
   }
   if (newest !== NONE && Number(newest) > Number(modelVersion)) {
     throw conflict("a version above all that are deployed", modelName, `${modelVersion} beside ${newest}`);
   }
-  const file = join(repository, modelName, modelVersion, `model${extname(model.path).toLowerCase()}`);
-  if (own !== undefined) return { file: join(repository, own.file), replaced: newest, wasThere: true };
+  if (!served([...new Set([...files.keys(), modelVersion])]).includes(modelVersion)) {
+    throw conflict(`a version that ${modelName}/config.json does not leave out`, modelName, modelVersion);
+  }
+  if (own !== undefined) return { file: join(repository, own), replaced: newest, wasThere: true };
   if (replaces !== undefined && newest !== replaces) {
     const what = replaces === NONE ? "nothing" : `version ${replaces}`;
     const received = newest === NONE ? "nothing" : `version ${newest}`;
     throw conflict(`${what} to be deployed, as when the models were compared,`, modelName, received);
   }
+  const below = `${modelName}/${modelVersion}/model${extname(model.path).toLowerCase()}`;
+  const file = join(repository, below);
+  // A link that leads nowhere, or what may not be looked into.
+  if (await lies(file)) throw conflict(`nothing in the place of version ${modelVersion}`, modelName, below);
   await writeFileAtomically(file, model.bytes);
   return { file, replaced: newest, wasThere: false };
 }
 
+function lies(file: string): Promise<boolean> {
+  return lstat(file).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** The one model file of a version, below the repository's folder. @throws LENET5_DEPLOYMENT_CONFLICT where there are several */
+function ownFile(files: readonly string[] | undefined, name: string, version: string): string | undefined {
+  if (files === undefined) return undefined;
+  if (files.length > 1) throw conflict(`one model file in version ${version}`, name, files.join(" and "));
+  return `${name}/${version}/${files[0]}`;
+}
+
+/** What {@link takeAway} found: the model, which is gone now; nothing; or another model, which stays. */
+export type TakenAway = "removed" | "absent" | "another";
+
 /**
  * Takes a version away, where it is this model's. To be called by the only writer.
- * @returns whether it was there
+ * @throws LENET5_DEPLOYMENT_CONFLICT where a second model file lies beside it
  */
 export async function takeAway(
   repository: string,
   { modelName, modelVersion }: DeployedModelOptions,
   { digest }: ModelBytes,
-): Promise<boolean> {
-  const own = (await versionsOf(repository, modelName)).find(({ version }) => version === modelVersion);
-  if (own === undefined || (await readModelFile(join(repository, own.file))).digest !== digest) return false;
+): Promise<TakenAway> {
+  const { files } = await readModelFolder(repository, modelName);
+  const own = ownFile(files.get(modelVersion), modelName, modelVersion);
+  if (own === undefined) return "absent";
+  if ((await readModelFile(join(repository, own))).digest !== digest) return "another";
   const folder = join(repository, modelName, modelVersion);
   // Out of the server's sight in one step.
   const hidden = join(repository, modelName, `.${modelVersion}-${randomBytes(4).toString("hex")}`);
@@ -175,7 +220,7 @@ export async function takeAway(
   } catch (cause) {
     throw writeFailure(cause, folder);
   }
-  return true;
+  return "removed";
 }
 
 function conflict(what: string, name: string, received: string): LeNet5Error {

@@ -82,6 +82,20 @@ export class ServerClient {
     }
   }
 
+  /**
+   * That a version is loaded, as those who manage the server see it: a load succeeds where any version of the model was found, which
+   * on a server of another folder is not this one.
+   * @throws LENET5_SERVER_REFUSED
+   */
+  async requireLoaded(name: string, version: string, signal: AbortSignal): Promise<void> {
+    const index = await this.ask("POST", "/v2/repository/index", { signal, body: { ready: true } });
+    const isThere = (each: unknown) => isObject(each) && each.name === name && each.version === version;
+    if (Array.isArray(index) && index.some(isThere)) return;
+    const what = `${name} ${version} to be loaded by ${this.#base}`;
+    const received = "a server that has not found it: does it serve this folder of models?";
+    throw new LeNet5Error("SERVER_REFUSED", `Expected ${what} but received ${received}`);
+  }
+
   /** Has the server let a version go; one that it does not know has gone already. */
   async unregister(name: string, version: string, signal: AbortSignal): Promise<void> {
     await this.ask("DELETE", `/models/${name}/${version}`, { signal, alsoWell: 404 });
@@ -139,11 +153,23 @@ interface Asked {
   body?: object;
 }
 
+/** Whether a request failed because nobody listens at the address, so that no server serves anything there. */
+export function nobodyListens(error: unknown): error is LeNet5Error {
+  if (!isLeNet5Error(error) || error.code !== "LENET5_SERVER_UNREACHABLE") return false;
+  const { cause } = isNativeError(error.cause) ? error.cause : {};
+  return isObject(cause) && cause.code === "ECONNREFUSED";
+}
+
 function baseOf(url: string): string {
   const parsed = URL.canParse(url) ? new URL(url) : undefined;
-  const isPlain = parsed !== undefined && /^https?:$/.test(parsed.protocol) && parsed.username === "";
-  if (!isPlain) throw usageError("INVALID_OPTION", "an address (http:// or https://, no user)", "--url", url);
-  return (parsed.origin + parsed.pathname).replace(/\/+$/, "");
+  const isPlain = parsed !== undefined && /^https?:$/.test(parsed.protocol) && parsed.username + parsed.password === "";
+  if (isPlain) return (parsed.origin + parsed.pathname).replace(/\/+$/, "");
+  throw usageError("INVALID_OPTION", "an address (http:// or https://, no user, no password)", "--url", concealed(url));
+}
+
+/** An address as a log may have it: what stands before an @ may be a password. */
+function concealed(url: string): string {
+  return url.replace(/^([a-z][a-z0-9+.-]*:\/\/)?.*@/is, "$1…@");
 }
 
 function parsed(text: string): unknown {

@@ -48,6 +48,31 @@ export async function findVersions(folder: string, unreadable: Unreadable = () =
   return found.flat();
 }
 
+/** What lies in one model's folder, for whoever writes there: with the versions that its config.json leaves out. */
+export interface ModelFolder {
+  /** The names of each version's model files; the newest version last. */
+  readonly files: ReadonlyMap<string, readonly string[]>;
+  /** Those of the given versions that a server would take, were they there; the newest last. */
+  served(versions: readonly string[]): string[];
+}
+
+/** Looks into one model's folder, which may be missing. */
+export async function readModelFolder(folder: string, name: string): Promise<ModelFolder> {
+  const unreadable = () => {};
+  const inside = await namesIn(folder, name, unreadable);
+  const { config } = inside.includes("config.json") ? await configOf(folder, name) : { config: {} as ModelConfig };
+  const files = new Map<string, readonly string[]>();
+  for (const version of inside.filter((each) => VERSION.test(each)).sort(byNumber)) {
+    const models = (await namesIn(folder, `${name}/${version}`, unreadable)).filter((file) => FILES.includes(file));
+    if (models.length > 0) files.set(version, models.sort());
+  }
+  return { files, served: (versions) => wanted([...versions], config.versions).sort(byNumber) };
+}
+
+function byNumber(a: string, b: string): number {
+  return Number(a) - Number(b);
+}
+
 async function versionsOf(folder: string, name: string, unreadable: Unreadable): Promise<FoundVersion[]> {
   const inside = await namesIn(folder, name, unreadable);
   const versions = inside.filter((each) => VERSION.test(each));

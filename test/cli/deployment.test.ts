@@ -126,6 +126,29 @@ describe("gate", () => {
     expect(lastJson(worse).reason).toMatch(/^an accuracy of [\d.]+ %, below the [\d.]+ % of version 10$/);
   });
 
+  test.each([
+    ["is damaged", ["model.pt"], "LENET5_MODEL_CORRUPT"],
+    ["has two model files", ["model.mar", "model.pt"], "LENET5_MODEL_CORRUPT"],
+  ])("says what to do where the deployed version %s", async (_, files, expectedCode) => {
+    const repository = temporaryFolder();
+    mkdirSync(join(repository, "lenet5", "9"), { recursive: true });
+    const [first] = files;
+    // Of two files, the one that would be taken first is a good model: it may be what is served, or may not.
+    if (files.length > 1) {
+      using model = await LeNet5.load(good, { device: "cpu" });
+      await exportModelArchive(model, join(repository, "lenet5", "9", first!), { modelName: "lenet5", version: "9" });
+    }
+    writeFileSync(join(repository, "lenet5", "9", "model.pt"), readFileSync(good).subarray(0, 1000));
+    const run = await gate(repository, "--accuracy", "1");
+    expect(run.status).toBe(1);
+    const { code, message } = lastJson(run).error;
+    expect(code).toBe(expectedCode);
+    expect(message).toMatch(
+      / \(it is the deployed version 9: mend lenet5\/9, or take it out of the folder of models\)$/,
+    );
+    if (files.length > 1) expect(message).toContain("Expected one model file for lenet5/9 but received model.");
+  });
+
   test.each(["accuracy", "loss"])("refuses a NaN for --%s", async (name) => {
     // What evaluate prints of a model that diverged: JSON has no NaN.
     const run = await gate(temporaryFolder(), "--accuracy", "0.99", `--${name}`, "NaN");
@@ -199,24 +222,97 @@ describe("deploy", () => {
     );
     expect(runs.map(({ status }) => status).sort()).toEqual([0, 1]);
     const { code } = lastJson(runs.find(({ status }) => status === 1)!).error;
-    expect(["LENET5_FILE_BUSY", "LENET5_DEPLOYMENT_CONFLICT"]).toContain(code);
+    expect(code).toBe("LENET5_DEPLOYMENT_CONFLICT");
     expect(await versions(server.url)).toHaveLength(1);
     expect(readdirSync(join(repository, "lenet5"))).toHaveLength(1);
   });
 
-  test("is refused while another one writes, and undeploy waits for it", async () => {
+  test("waits for another writer, as undeploy does, and sweeps away what a killed one left", async () => {
     const { repository, deployed } = await emptyServer();
+    const left = join(repository, "lenet5", ".6-0123abcd");
+    const others = join(repository, "lenet5", ".git");
+    for (const folder of [left, others]) {
+      mkdirSync(folder, { recursive: true });
+      writeFileSync(join(folder, "model.pt"), "a model");
+    }
     const release = await lockfile.lock(join(repository, ".lenet5"), { realpath: false });
-    const run = await lenet5(line`deploy --model ${good} ${deployed} --model-version 7 --json`);
-    expect(lastJson(run).error.code).toBe("LENET5_FILE_BUSY");
-    let ended = false;
-    const waiting = lenet5(line`undeploy --model ${good} ${deployed} --model-version 7 --json`).finally(() => {
-      ended = true;
-    });
+    let ended = 0;
+    const words = line`--model ${good} ${deployed} --model-version 7 --json`;
+    const waiting = ["deploy", "undeploy"].map((command) =>
+      lenet5([command, ...words]).finally(() => {
+        ended += 1;
+      }),
+    );
     await new Promise((resolve) => setTimeout(resolve, 1500));
-    expect(ended).toBe(false);
+    expect(ended).toBe(0);
+    expect(existsSync(left)).toBe(true);
     await release();
-    expect(lastJson(await waiting)).toMatchObject({ removed: false });
+    for (const run of await Promise.all(waiting)) {
+      expect(run).toMatchObject({ status: 0, stderr: "Waiting for another writer of lenet5\n" });
+    }
+    expect(existsSync(left)).toBe(false);
+    expect(existsSync(others)).toBe(true);
+  });
+
+  test("puts nothing where the server serves another folder, whose versions of the model do not count", async () => {
+    const { server, deployed } = await emptyServer();
+    await lenet5(line`deploy --model ${good} ${deployed} --model-version 7`);
+    const repository = temporaryFolder();
+    const run = await lenet5(
+      line`deploy --model ${good} --model-repository ${repository} --url ${server.url} --model-version 8 --json`,
+    );
+    expect(run.status).toBe(1);
+    expect(lastJson(run).error).toMatchObject({
+      code: "LENET5_SERVER_REFUSED",
+      message: expect.stringMatching(/^Expected lenet5 8 to be loaded by http.*does it serve this folder of models\?$/),
+    });
+    expect(readdirSync(join(repository, "lenet5"))).toEqual([]);
+    expect(await versions(server.url)).toEqual(["7"]);
+  });
+
+  test("overwrites nothing that config.json leaves out, puts nothing there, and undeploy takes it away", async () => {
+    const { repository, server, deployed } = await emptyServer();
+    await lenet5(line`deploy --model ${good} ${deployed} --model-version 7`);
+    writeFileSync(join(repository, "lenet5", "config.json"), '{"versions":[7]}');
+    mkdirSync(join(repository, "lenet5", "9"));
+    const file = join(repository, "lenet5", "9", "model.pt");
+    copyFileSync(bad, file);
+    const refused = async (version: string) => {
+      const run = await lenet5(line`deploy --model ${good} ${deployed} --model-version ${version} --json`);
+      expect(run.status).toBe(1);
+      expect(lastJson(run).error.code).toBe("LENET5_DEPLOYMENT_CONFLICT");
+      return lastJson(run).error.message;
+    };
+    expect(await refused("9")).toMatch(/^Expected no other model in version 9 .* received one in lenet5\/9\/model.pt$/);
+    expect(readFileSync(file)).toEqual(readFileSync(bad));
+    expect(await refused("8")).toBe(
+      "Expected a version that lenet5/config.json does not leave out for lenet5 but received 8",
+    );
+    expect(readdirSync(join(repository, "lenet5"))).toEqual(["7", "9", "config.json"]);
+    const undeploy = line`undeploy --model ${bad} ${deployed} --model-version 9 --json`;
+    expect(lastJson(await lenet5(undeploy))).toMatchObject({ removed: true });
+    expect(existsSync(file)).toBe(false);
+    // Of the newest alone, what is served before the new one is what it replaces, and also when it is deployed again.
+    writeFileSync(join(repository, "lenet5", "config.json"), '{"versions":{"latest":1}}');
+    const newest = line`deploy --model ${bad} ${deployed} --model-version 8 --replaces 7 --json`;
+    expect(lastJson(await lenet5(newest))).toMatchObject({ version: "8", replaced: "7" });
+    expect(lastJson(await lenet5(newest))).toMatchObject({ version: "8", replaced: "7" });
+    expect(await versions(server.url)).toContain("8");
+  });
+
+  test("neither replaces nor takes away one of two model files", async () => {
+    const { repository, deployed } = await emptyServer();
+    mkdirSync(join(repository, "lenet5", "7"), { recursive: true });
+    const files = ["model.pt", "model.safetensors"].map((name) => join(repository, "lenet5", "7", name));
+    for (const file of files) copyFileSync(good, file);
+    for (const command of ["deploy", "undeploy"]) {
+      const run = await lenet5(line`${command} --model ${good} ${deployed} --model-version 7 --json`);
+      expect(lastJson(run).error).toMatchObject({
+        code: "LENET5_DEPLOYMENT_CONFLICT",
+        message: "Expected one model file in version 7 for lenet5 but received model.pt and model.safetensors",
+      });
+    }
+    expect(files.every((file) => existsSync(file))).toBe(true);
   });
 
   test("leaves nothing where the server cannot load it, and what answered before answers", async () => {
@@ -261,6 +357,69 @@ describe("deploy", () => {
     expect(refused.code).toBe("LENET5_SERVER_REFUSED");
     expect(refused.message).toContain("received 401: Expected the token for management");
     expect(await lenet5([...words, "--management-token-file", token])).toMatchObject({ status: 0 });
+  });
+});
+
+describe("undeploy", () => {
+  test("has the server let go of what an earlier call took out of the folder alone", async () => {
+    const { repository, server, deployed } = await emptyServer("--poll-interval", "0");
+    for (const [version, model] of [
+      ["7", bad],
+      ["8", good],
+    ] as const) {
+      await lenet5(line`deploy --model ${model} ${deployed} --model-version ${version}`);
+    }
+    const words = line`undeploy --model ${good} ${deployed} --model-version 8 --json`;
+    // A call that was killed before it came to the server.
+    rmSync(join(repository, "lenet5", "8"), { recursive: true });
+    expect(await versions(server.url)).toEqual(["7", "8"]);
+    const gone = { name: "lenet5", version: "8", removed: false, unregistered: true };
+    expect(lastJson(await lenet5(words))).toEqual(gone);
+    expect(await versions(server.url)).toEqual(["7"]);
+    expect(lastJson(await lenet5(words))).toEqual(gone);
+    // What is another model's stays in both.
+    const others = line`undeploy --model ${good} ${deployed} --model-version 7 --json`;
+    expect(lastJson(await lenet5(others))).toMatchObject({ removed: false, unregistered: false });
+    expect(await versions(server.url)).toEqual(["7"]);
+  });
+
+  test("does not mind a server that is away, but one that does not answer", async () => {
+    const repository = temporaryFolder();
+    const undeploy = (url: string) => {
+      mkdirSync(join(repository, "lenet5", "7"), { recursive: true });
+      copyFileSync(good, join(repository, "lenet5", "7", "model.pt"));
+      return lenet5(
+        line`undeploy --model ${good} --model-repository ${repository} --url ${url} --model-version 7 --json`,
+      );
+    };
+    expect(lastJson(await undeploy(await unusedAddress()))).toMatchObject({ removed: true, unregistered: false });
+    const server = createServer((request) => request.socket.destroy()).listen(0, "127.0.0.1");
+    onTestFinished(() => {
+      server.close();
+    });
+    await new Promise((resolve) => server.once("listening", resolve));
+    const run = await undeploy(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+    expect(run.status).toBe(1);
+    expect(lastJson(run).error.code).toBe("LENET5_SERVER_UNREACHABLE");
+  });
+});
+
+describe("the server's address", () => {
+  test.each([
+    ["http://user:s3cret@127.0.0.1:9", "http://…@127.0.0.1:9"],
+    ["http://:s3cret@127.0.0.1:9", "http://…@127.0.0.1:9"],
+    ["http://user:s3cret@127.0.0.1:99999", "http://…@127.0.0.1:99999"],
+    ["user:s3@cret@127.0.0.1:9", "…@127.0.0.1:9"],
+    ["ftp://s3cret@127.0.0.1", "ftp://…@127.0.0.1"],
+    ["http://user:s3cret@[::1", "http://…@[::1"],
+  ])("%s is refused without its password", async (url, shown) => {
+    const run = await lenet5(line`wait --url ${url} --model-version 7 --timeout 1 --json`);
+    expect(run.status).toBe(2);
+    expect(run.stdout + run.stderr).not.toContain("cret");
+    expect(lastJson(run).error).toMatchObject({
+      code: "LENET5_INVALID_OPTION",
+      message: expect.stringContaining(` for --url but received "${shown}"`),
+    });
   });
 });
 
@@ -328,5 +487,24 @@ describe("report", () => {
     expect(page).toContain("| libtorch | 98.00 % | 0.0500 | 1.3 | 60,000 |");
     expect(page).toContain("| deployed before | version 7, 97.00 % |");
     expect(page).toContain("| requests/s, right answers alone | 12,346 |");
+  });
+
+  test("tells what diverged from what was not measured", async () => {
+    const output = join(temporaryFolder(), "report.md");
+    const results = { train_libtorch: { system: "libtorch", accuracy: "NaN", loss: "Infinity" } };
+    const run = await lenet5(["report", "--results", JSON.stringify(results), "--output", output]);
+    expect(run.status).toBe(0);
+    expect(readFileSync(output, "utf8")).toContain("| libtorch | NaN | Infinity | – | – |");
+  });
+
+  test("refuses a step that there is not", async () => {
+    const output = join(temporaryFolder(), "report.md");
+    const run = await lenet5(["report", "--results", '{"evalaute":{"accuracy":1}}', "--output", output, "--json"]);
+    expect(run.status).toBe(1);
+    expect(lastJson(run).error).toMatchObject({
+      code: "LENET5_INVALID_OPTION",
+      message: expect.stringMatching(/^Expected the steps ingest, .* for --results but received "evalaute"$/),
+    });
+    expect(existsSync(output)).toBe(false);
   });
 });

@@ -20,6 +20,9 @@ interface DeployOptions extends DeployedModelOptions, ServerOptions {
   replaces?: string;
 }
 
+/** Milliseconds that a server may take to let go of what was not deployed after all. */
+const CLEARING = 5_000;
+
 /** Adds the command. */
 export function deployCommand(program: Command): void {
   const command = program
@@ -38,16 +41,22 @@ export function deployCommand(program: Command): void {
     const { modelName, modelVersion, modelRepository, replaces } = options;
     const client = await ServerClient.of(options);
     const model = await readModelFile(options.model);
-    const { file, replaced } = await asOnlyWriter(modelRepository, modelName, { signal }, async (held) => {
+    const onWait = () => output.log(`Waiting for another writer of ${modelName}`);
+    const { file, replaced } = await asOnlyWriter(modelRepository, modelName, { signal, onWait }, async (held) => {
       // Where nobody is there to load it, nothing is put there either.
       await client.requireLive(held);
       const placed = await place(modelRepository, options, model, replaces);
       try {
         await client.load(modelName, modelVersion, held);
+        await client.requireLoaded(modelName, modelVersion, held);
         return placed;
       } catch (error) {
         // What an earlier call placed may answer already: that is undeploy's to take away.
-        if (!placed.wasThere) await takeAway(modelRepository, options, model);
+        if (!placed.wasThere && (await takeAway(modelRepository, options, model)) === "removed") {
+          // Where the answer was late, the server may have loaded it; where the call was interrupted, its signal has fired.
+          const soon = AbortSignal.timeout(CLEARING);
+          await client.unregister(modelName, modelVersion, soon).catch(() => {});
+        }
         throw error;
       }
     });

@@ -1,6 +1,9 @@
 // `lenet5 gate`
-import { extname, join } from "node:path";
+import { dirname, extname, join } from "node:path";
+import { type ErrorName, isLeNet5Error, LeNet5Error } from "../../errors.js";
 import type { Evaluation } from "../../lenet5/results.js";
+import type { LeNet5 } from "../../lenet5.js";
+import type { FoundVersion } from "../../server/model-files.js";
 import { addExamples, perform } from "../command.js";
 import type { Command } from "../commander.js";
 import { addDataOptions, type DataOptions, inClassesOf, loadPart } from "../data-source.js";
@@ -49,7 +52,7 @@ export function gateCommand(program: Command): void {
     const found = await deployedVersion(modelRepository, modelName);
     const deployed = found && {
       version: found.version,
-      ...(await measure(join(modelRepository, found.file), options, output, signal)),
+      ...(await measure(found, options, output, signal)),
     };
     const reason = reasonAgainst({ accuracy, minAccuracy, deployed });
     output.print(reason === undefined ? "Open" : `Closed: ${reason}`);
@@ -78,23 +81,36 @@ function reasonAgainst({ accuracy, minAccuracy, deployed }: Measured): string | 
 
 /** The deployed model on the images that the new one was measured on. */
 async function measure(
-  file: string,
+  found: FoundVersion,
   options: GateOptions,
   output: Output,
   signal: AbortSignal,
 ): Promise<Pick<Evaluation, "accuracy" | "loss">> {
-  const { LeNet5, readModelArchive, setNumThreads } = await import("../../index.js");
-  if (options.threads !== undefined) setNumThreads(options.threads);
-  const { device, engine } = options;
-  const isArchive = extname(file).toLowerCase() === ".mar";
-  const archive = isArchive ? await readModelArchive(file, { signal }) : undefined;
-  const names = archive?.classNames;
-  using model = await LeNet5.load(archive?.model ?? file, {
-    ...{ device, engine, signal },
-    ...(names && { classNames: names }),
-  });
+  using model = await open(found, options, signal).catch(withAdvice(found));
   const { accuracy, loss } = await model.evaluate(inClassesOf(model.classNames, await loadPart(options, output)), {
     signal,
   });
   return { accuracy, loss };
+}
+
+async function open(found: FoundVersion, options: GateOptions, signal: AbortSignal): Promise<LeNet5> {
+  if (found.problem !== undefined) throw found.problem;
+  const { LeNet5, readModelArchive, setNumThreads } = await import("../../index.js");
+  const { device, engine, modelRepository, threads } = options;
+  if (threads !== undefined) setNumThreads(threads);
+  const file = join(modelRepository, found.file);
+  const isArchive = extname(file).toLowerCase() === ".mar";
+  const archive = isArchive ? await readModelArchive(file, { signal }) : undefined;
+  const names = archive?.classNames;
+  return await LeNet5.load(archive?.model ?? file, { device, engine, signal, ...(names && { classNames: names }) });
+}
+
+/** Says of a deployed model that cannot be read how the gate comes to open again: until then it is closed to every model. */
+function withAdvice({ version, file, problem }: FoundVersion): (error: unknown) => never {
+  return (error) => {
+    if (!isLeNet5Error(error) || !(error === problem || error.code.startsWith("LENET5_MODEL_"))) throw error;
+    const name = error.code.slice("LENET5_".length) as ErrorName;
+    const advice = `it is the deployed version ${version}: mend ${dirname(file)}, or take it out of the folder of models`;
+    throw new LeNet5Error(name, `${error.message} (${advice})`, { cause: error });
+  };
 }

@@ -1,5 +1,5 @@
 // `lenet5 report`
-import { expectedButGot } from "../../errors.js";
+import { expected, expectedButGot } from "../../errors.js";
 import { writeFileAtomically } from "../../files.js";
 import { isObject } from "../../is.js";
 import { addExamples, perform } from "../command.js";
@@ -15,6 +15,16 @@ interface ReportOptions {
 /** What a step printed as its last line. */
 type Result = Readonly<Record<string, unknown>>;
 type Results = Readonly<Record<string, Result>>;
+
+/** The steps of the lifecycle; each trainer has its own, `train_<system>`. */
+const STEPS: readonly string[] = [
+  ...["ingest", "evaluate", "gate", "export_torchscript", "export_onnx", "archive"],
+  ...["deploy", "wait_until_ready", "smoke_test", "undeploy", "benchmark"],
+];
+const TRAINER = /^train_./;
+
+/** What JSON has no number for, as commands print it. */
+const NOT_FINITE: readonly unknown[] = ["NaN", "Infinity", "-Infinity"];
 
 /** Adds the command. */
 export function reportCommand(program: Command): void {
@@ -48,7 +58,9 @@ function parse(text: string): Results {
     value = JSON.parse(text);
   } catch {}
   if (isObject(value) && !Array.isArray(value) && Object.values(value).every((each) => isObject(each))) {
-    return value as Results;
+    const other = Object.keys(value).find((name) => !STEPS.includes(name) && !TRAINER.test(name));
+    if (other === undefined) return value as Results;
+    throw expected("INVALID_OPTION", `the steps ${STEPS.join(", ")} and train_<system>`, "--results", other);
   }
   throw expectedButGot(
     "INVALID_OPTION",
@@ -119,13 +131,19 @@ function word(value: unknown, otherwise = "–"): string {
 }
 
 function share(value: unknown): string {
-  return typeof value === "number" ? percent(value) : "–";
+  return figure(value, percent);
 }
 
 function number(value: unknown): string {
-  return typeof value === "number" ? grouped(value) : "–";
+  return figure(value, grouped);
 }
 
 function fixed(value: unknown, digits: number): string {
-  return typeof value === "number" ? value.toFixed(digits) : "–";
+  return figure(value, (x) => x.toFixed(digits));
+}
+
+/** A figure that is not finite says that something diverged; a dash, that nothing was measured. */
+function figure(value: unknown, format: (value: number) => string): string {
+  if (NOT_FINITE.includes(value)) return String(value);
+  return typeof value === "number" ? format(value) : "–";
 }

@@ -1,5 +1,4 @@
 // `lenet5 undeploy`
-import { isLeNet5Error } from "../../errors.js";
 import { addExamples, perform } from "../command.js";
 import type { Command } from "../commander.js";
 import {
@@ -8,10 +7,11 @@ import {
   asOnlyWriter,
   type DeployedModelOptions,
   readModelFile,
+  type TakenAway,
   takeAway,
 } from "../deployment.js";
 import { addJsonOption, textOption } from "../options.js";
-import { addServerOptions, ServerClient, type ServerOptions } from "../server-client.js";
+import { addServerOptions, nobodyListens, ServerClient, type ServerOptions } from "../server-client.js";
 
 interface UndeployOptions extends DeployedModelOptions, ServerOptions {
   model: string;
@@ -36,20 +36,29 @@ export function undeployCommand(program: Command): void {
     const { modelName, modelVersion, modelRepository } = options;
     const client = await ServerClient.of(options);
     const model = await readModelFile(options.model);
-    const removed = await asOnlyWriter(modelRepository, modelName, { signal, wait: true }, async (held) => {
-      const was = await takeAway(modelRepository, options, model);
-      // At once, where it runs; a server that is away will not find the version when it is back.
-      if (was) await client.unregister(modelName, modelVersion, held).catch(ifUnreachable(output.log));
-      return was;
+    const onWait = () => output.log(`Waiting for another writer of ${modelName}`);
+    const { found, unregistered } = await asOnlyWriter(modelRepository, modelName, { signal, onWait }, async (held) => {
+      const found = await takeAway(modelRepository, options, model);
+      if (found === "another") return { found, unregistered: false };
+      // Also where it was not there: an earlier call may have ended between the folder and the server.
+      const unregistered = await client.unregister(modelName, modelVersion, held).then(
+        () => true,
+        (error: unknown) => {
+          // A server that is away will not find the version when it is back; one that does not answer may still serve it.
+          if (!nobodyListens(error)) throw error;
+          output.log(error.message);
+          return false;
+        },
+      );
+      return { found, unregistered };
     });
-    output.print(removed ? `Took ${modelName} ${modelVersion} away` : `${modelName} ${modelVersion} was not there`);
-    output.finish({ name: modelName, version: modelVersion, removed });
+    output.print(`${modelName} ${modelVersion} ${WORDS[found]}`);
+    output.finish({ name: modelName, version: modelVersion, removed: found === "removed", unregistered });
   });
 }
 
-function ifUnreachable(log: (text: string) => void): (error: unknown) => void {
-  return (error) => {
-    if (!isLeNet5Error(error) || error.code !== "LENET5_SERVER_UNREACHABLE") throw error;
-    log(error.message);
-  };
-}
+const WORDS: Readonly<Record<TakenAway, string>> = {
+  removed: "was taken away",
+  absent: "was not there",
+  another: "is another model, which stays",
+};
