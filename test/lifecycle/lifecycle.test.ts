@@ -7,9 +7,27 @@ import { beforeAll, expect, onTestFinished, test } from "vitest";
 import { packageRoot } from "#package-root";
 import { LeNet5 } from "../../lib/index.js";
 import { describeWithEnvironments, pythonFor } from "../python.js";
-import { contents, drawDigits, folderForAll, killTraining, lifecycle, options, run, small, standIns } from "./peers.js";
+import {
+  contents,
+  drawDigits,
+  folderForAll,
+  freePort,
+  killTraining,
+  lifecycle,
+  options,
+  run,
+  small,
+  standIns,
+} from "./peers.js";
 
 const RUN = "20261129180000";
+/** Where a server is asked what it has loaded. */
+const INDEX = "/v2/repository/index";
+/** What it answers where that is all that lies in its folder. */
+const indexOf = (repository: string) =>
+  JSON.stringify(
+    readdirSync(join(repository, "lenet5")).map((version) => ({ name: "lenet5", version, state: "READY" })),
+  );
 
 describeWithEnvironments(["tensorflow"], "the whole way", () => {
   const folder = folderForAll();
@@ -150,7 +168,7 @@ describeWithEnvironments([], "what may go wrong", () => {
 
   test("a server that is not there", async () => {
     const { words, untouched } = await deployed();
-    const { status, result } = await lifecycle([...words, "--server-url", "http://127.0.0.1:9"], env);
+    const { status, result } = await lifecycle([...words, "--server-url", `http://127.0.0.1:${await freePort()}`], env);
     expect(status).toBe(1);
     const error = { code: "LENET5_SERVER_UNREACHABLE" };
     expect(result).toMatchObject({ deployed: false, failed: { task: "deploy", error: { error } } });
@@ -158,10 +176,10 @@ describeWithEnvironments([], "what may go wrong", () => {
   });
 
   test("a server that is not ready in time", async () => {
-    const { words, untouched } = await deployed();
+    const { words, repository, untouched } = await deployed();
     const url = await server(({ url }, response) => {
       response.statusCode = url!.endsWith("/ready") ? 503 : 200;
-      response.end("{}");
+      response.end(url === INDEX ? indexOf(repository) : "{}");
     });
     const { status, result } = await lifecycle([...words, "--server-url", url, "--ready-timeout", "1"], env);
     expect(status).toBe(1);
@@ -172,8 +190,8 @@ describeWithEnvironments([], "what may go wrong", () => {
   });
 
   test("a server that answers wrongly", async () => {
-    const { words, untouched } = await deployed();
-    const url = await server((_request, response) => response.end("{}"));
+    const { words, repository, untouched } = await deployed();
+    const url = await server(({ url }, response) => response.end(url === INDEX ? indexOf(repository) : "{}"));
     const { status, result } = await lifecycle([...words, "--server-url", url], env);
     expect(status).toBe(1);
     const error = { code: "LENET5_ANSWER_MISMATCH" };
