@@ -48,6 +48,8 @@ const DOWNSTREAM = {
 };
 const TASKS = Object.keys(DOWNSTREAM);
 
+const IMAGES = { image: "x", image_benchmark: "x", image_pytorch: "x", image_tensorflow: "x" };
+
 interface TaskState {
   state: string;
   tries: number;
@@ -117,7 +119,12 @@ describeWithEnvironments(["airflow", "tensorflow"], "the DAG in Airflow", () => 
     expect({ ids, maxActiveRuns, catchup }).toEqual({ ids: [DAG], maxActiveRuns: 1, catchup: false });
     expect(downstream).toEqual(DOWNSTREAM);
     for (const name of TASKS.slice(1)) {
-      expect(tasks[name]).toMatchObject({ operator: "BashOperator", retries: 1, minutes: expect.any(Number) });
+      expect(tasks[name]).toMatchObject({
+        operator: "BashOperator",
+        retries: 1,
+        minutes: expect.any(Number),
+        retrySeconds: 20,
+      });
     }
     expect(tasks.gate.skips).toEqual([3]);
     expect(tasks.deploy.skips).toEqual([]);
@@ -129,7 +136,7 @@ describeWithEnvironments(["airflow", "tensorflow"], "the DAG in Airflow", () => 
     const { importErrors, downstream, tasks } = await describeDag({
       AIRFLOW_VAR_LENET5_RUNNER: "docker",
       AIRFLOW_VAR_LENET5_IMAGE: "lenet5-libtorch:train",
-      AIRFLOW_VAR_LENET5_DOCKER_VOLUMES: "/srv/runs:/runs,models:/models",
+      AIRFLOW_VAR_LENET5_DOCKER_VOLUMES: "/srv/runs:/runs, models:/models:ro",
       AIRFLOW_VAR_LENET5_DOCKER_NETWORK: "lenet5",
     });
     expect({ importErrors, downstream }).toEqual({ importErrors: {}, downstream: DOWNSTREAM });
@@ -138,10 +145,12 @@ describeWithEnvironments(["airflow", "tensorflow"], "the DAG in Airflow", () => 
       expect({ operator, network }).toEqual({ operator: "DockerOperator", network: "lenet5" });
       expect(skips).toEqual(local.tasks[name].skips);
       expect(
-        mounts.map((mount: { Source: string; Target: string; Type: string }) => Object.values(mount).slice(0, 3)),
+        mounts.map((mount: { Source: string; Target: string; Type: string; ReadOnly: boolean }) =>
+          Object.values(mount).slice(0, 4),
+        ),
       ).toEqual([
-        ["/runs", "/srv/runs", "bind"],
-        ["/models", "models", "volume"],
+        ["/runs", "/srv/runs", "bind", false],
+        ["/models", "models", "volume", true],
       ]);
       // In a shell each value is quoted; the words are the same.
       const words = local.tasks[name].command.replaceAll(" | quote", "");
@@ -239,7 +248,17 @@ describeWithEnvironments(["airflow", "tensorflow"], "the DAG in Airflow", () => 
     [
       "malformed",
       { directory: "/tmp", model_repository: "/tmp", server_url: "http://127.0.0.1:9", epochs: "three" },
-      "a whole number of at least 1 for the Airflow Variable lenet5_epochs but received 'three'",
+      "a whole number from 1 to 1000000 for the Airflow Variable lenet5_epochs but received 'three'",
+    ],
+    [
+      "missing, an image's name",
+      { runner: "docker" },
+      "an image's name for the Airflow Variable lenet5_image but received none",
+    ],
+    [
+      "of volumes and malformed",
+      { runner: "docker", ...IMAGES, docker_volumes: "/srv/runs:/runs:ro,/srv/models" },
+      "source:target or source:target:ro, comma-separated, each target an absolute path, for the Airflow Variable lenet5_docker_volumes but received '/srv/runs:/runs:ro,/srv/models'",
     ],
   ])("fails in its first task where a Variable is %s", async (_, settings, message) => {
     const { state, tasks, log } = await runDag(settings as unknown as Record<string, string>);

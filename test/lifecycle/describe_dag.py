@@ -21,6 +21,7 @@ print(
             task.task_id: {
                 "operator": task.task_type,
                 "retries": task.retries,
+                "retrySeconds": task.retry_delay.total_seconds(),
                 "minutes": task.execution_timeout and task.execution_timeout.total_seconds() / 60,
                 "rule": str(task.trigger_rule),
                 "skips": list(getattr(task, "skip_on_exit_code", None) or []),

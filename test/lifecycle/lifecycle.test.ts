@@ -28,6 +28,7 @@ const indexOf = (repository: string) =>
   JSON.stringify(
     readdirSync(join(repository, "lenet5")).map((version) => ({ name: "lenet5", version, state: "READY" })),
   );
+const ADDRESS = "an address (http:// or https://, no user, no query) for --server-url but received";
 
 describeWithEnvironments(["tensorflow"], "the whole way", () => {
   const folder = folderForAll();
@@ -217,15 +218,28 @@ describeWithEnvironments([], "what may go wrong", () => {
   });
 
   test.each([
-    [{ epochs: "three" }, "a whole number of at least 1 for --epochs but received 'three'"],
-    [{ epochs: "0" }, "a whole number of at least 1 for --epochs but received '0'"],
+    [{ epochs: "three" }, "a whole number from 1 to 1000000 for --epochs but received 'three'"],
+    [{ epochs: "0" }, "a whole number from 1 to 1000000 for --epochs but received '0'"],
     [{ learning_rate: "nan" }, "a number above 0 for --learning-rate but received 'nan'"],
     [{ learning_rate: "0" }, "a number above 0 for --learning-rate but received '0'"],
     [{ schedule: "cosine" }, "constant or one-cycle for --schedule but received 'cosine'"],
     [{ min_accuracy: "98" }, "a number from 0 to 1 for --min-accuracy but received '98'"],
     [{ model_name: "../lenet5" }, "letters, digits, _, - and . for --model-name but received '../lenet5'"],
-    [{ server_url: "localhost:8080" }, "an address (http:// or https://, no user) for --server-url but received"],
-    [{ server_url: "http://user:secret@host" }, "an address (http:// or https://, no user) for --server-url but"],
+    [{ server_url: "localhost:8080" }, `${ADDRESS} 'localhost:8080'`],
+    [{ server_url: "http://user:secret@host" }, `${ADDRESS} 'http://…@host'`],
+    [{ server_url: "http://:secret@host" }, `${ADDRESS} 'http://…@host'`],
+    [{ server_url: "http://host:99999/" }, `${ADDRESS} 'http://host:99999/'`],
+    [{ server_url: "http://[::1" }, `${ADDRESS} 'http://[::1'`],
+    [{ server_url: "http://host/?token=1" }, `${ADDRESS} 'http://host/?token=1'`],
+    [{ server_url: "" }, `${ADDRESS} ''`],
+    [{ model_repository: "" }, "an absolute path for --model-repository but received ''"],
+    [{ model_name: "" }, "letters, digits, _, - and . for --model-name but received ''"],
+    [{ run: "" }, "a whole number of at most 15 digits for --run but received ''"],
+    [{ learning_rate: "1e999" }, "a number above 0 for --learning-rate but received '1e999'"],
+    [{ threads: "5000" }, "a whole number from 1 to 1024 for --threads but received '5000'"],
+    [{ train_count: "99999999" }, "a whole number from 10 to 10000000 for --train-count but received '99999999'"],
+    [{ ready_timeout: "3601" }, "a whole number from 1 to 3600 for --ready-timeout but received '3601'"],
+    [{ benchmark_seconds: "1801" }, "a whole number from 1 to 1800 for --benchmark-seconds but received '1801'"],
     [{ data: "--help" }, "a data set's name or a folder for --data but received '--help'"],
     [{ run: "first" }, "a whole number of at most 15 digits for --run but received 'first'"],
   ])("a setting that is malformed: %o", async (setting, message) => {
@@ -235,6 +249,7 @@ describeWithEnvironments([], "what may go wrong", () => {
     expect({ status, stdout }).toEqual({ status: 2, stdout: "" });
     expect(stderr).toMatch(/^Expected .+ for .+ but received .+\n$/);
     expect(stderr).toContain(message);
+    expect(stderr).not.toContain("secret");
     expect(existsSync(directory)).toBe(false);
   });
 

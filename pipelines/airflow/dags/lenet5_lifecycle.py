@@ -16,9 +16,9 @@ from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import DAG, BaseOperator, TriggerRule, Variable, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from lenet5_pipeline.programs import IN_CONTAINER, local_programs, require_local_programs
+from lenet5_pipeline.programs import IN_CONTAINER, local_programs, read_volumes, require_local_programs
 from lenet5_pipeline.settings import SETTINGS, SettingsError, read_settings, version_of
-from lenet5_pipeline.tasks import GATE_CLOSED, TASKS, Task
+from lenet5_pipeline.tasks import GATE_CLOSED, TASKS, Task, without_lists
 
 PREFIX = "lenet5_"
 #: Where the tasks run: local or docker.
@@ -47,8 +47,8 @@ def result(ti: Any, task_id: str) -> dict[str, Any]:
 
 
 def results(ti: Any) -> str:
-    """All that the tasks before the last one printed, as JSON."""
-    return json.dumps({each.id: result(ti, each.id) for each in TASKS[:-1] if not each.on_failure})
+    """All that the tasks before the last one printed, as JSON and without lists."""
+    return json.dumps(without_lists({each.id: result(ti, each.id) for each in TASKS[:-1] if not each.on_failure}))
 
 
 def templated(word: str, quote: bool) -> str:
@@ -83,14 +83,18 @@ def in_container(each: Task, common: dict[str, Any]) -> BaseOperator:
     from docker.types import Mount
 
     image, words = IN_CONTAINER[each.program]
-    pairs = [pair.rsplit(":", 1) for pair in Variable.get(f"{PREFIX}docker_volumes", default="").split(",") if ":" in pair]
+    try:
+        volumes = read_volumes(Variable.get(f"{PREFIX}docker_volumes", default=""))
+    except ValueError:
+        volumes = []  # The first task refuses it, with its name.
     return DockerOperator(
         image=Variable.get(f"{PREFIX}{image}", default=f"{PREFIX}{image}-is-not-set"),
         entrypoint=list(words),
         command=[templated(word, False) for word in each.words],
         network_mode=Variable.get(f"{PREFIX}docker_network", default="host"),
         mounts=[
-            Mount(source=source, target=target, type="bind" if source.startswith("/") else "volume") for source, target in pairs
+            Mount(source=source, target=target, type="bind" if source.startswith("/") else "volume", read_only=read_only)
+            for source, target, read_only in volumes
         ],
         mount_tmp_dir=False,
         # What the environment of a worker has is not that of its containers.
@@ -98,6 +102,18 @@ def in_container(each: Task, common: dict[str, Any]) -> BaseOperator:
         auto_remove="success",
         **common,
     )
+
+
+def require_containers() -> None:
+    """Raises SettingsError where a container could not be started: before hours of training, not after them."""
+    for image in dict.fromkeys(image for image, _words in IN_CONTAINER.values()):
+        if not Variable.get(f"{PREFIX}{image}", default="").strip():
+            raise SettingsError(f"Expected an image's name for {named(image)} but received none")
+    text = Variable.get(f"{PREFIX}docker_volumes", default="")
+    try:
+        read_volumes(text)
+    except ValueError as error:
+        raise SettingsError(f"Expected {error} for {named('docker_volumes')} but received {text!r}") from None
 
 
 @task(retries=0)
@@ -110,6 +126,8 @@ def settings() -> dict[str, Any]:
             raise SettingsError(f"Expected local or docker for {named('runner')} but received {RUNNER!r}")
         if RUNNER == "local":
             require_local_programs()
+        else:
+            require_containers()
         # Of the run and not of the moment: a retry has the same version.
         return read_settings(texts, version_of(dag_run.run_after), named)
     except SettingsError as error:
@@ -126,7 +144,8 @@ with DAG(
     catchup=False,
     # Two runs would deploy over one another. `lenet5 deploy` refuses that too; here the second one waits.
     max_active_runs=1,
-    default_args={"retries": 1, "retry_delay": timedelta(seconds=10)},
+    # A task that was killed leaves a lock, which is nobody's after 15 seconds without a sign of life.
+    default_args={"retries": 1, "retry_delay": timedelta(seconds=20)},
     user_defined_macros={"result": result, "results": results},
     user_defined_filters={"quote": lambda value: shlex.quote(str(value))},
     tags=["lenet5"],

@@ -1,6 +1,8 @@
 """How the tasks' programs are started: on this machine from a clone of the repository, or in containers."""
 
 import os
+import re
+import shutil
 from pathlib import Path
 
 from .settings import SettingsError
@@ -49,3 +51,20 @@ def require_local_programs() -> None:
             if "/" in word and not Path(word).exists():
                 hint = f" ({_MADE_BY[name]})" if name in _MADE_BY else ""
                 raise SettingsError(f"Expected a file for {word} but received none{hint}")
+    for word, hint in (("node", "Node.js"), ("ab", "ApacheBench, Debian's apache2-utils: the benchmark takes it")):
+        if shutil.which(word) is None:
+            raise SettingsError(f"Expected a program for {word} but received none ({hint})")
+
+
+def read_volumes(text: str) -> list[tuple[str, str, bool]]:
+    """`source:target` and `source:target:ro`, comma-separated: source, target, and whether it may only be read.
+
+    Raises ValueError with what it expects.
+    """
+    volumes = []
+    for entry in filter(None, map(str.strip, text.split(","))):
+        found = re.fullmatch(r"(/[^:]*|[A-Za-z0-9][A-Za-z0-9_.-]*):(/[^:]*)(?::(ro|rw))?", entry)
+        if not found:
+            raise ValueError("source:target or source:target:ro, comma-separated, each target an absolute path,")
+        volumes.append((found[1], found[2], found[3] == "ro"))
+    return volumes
