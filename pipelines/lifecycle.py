@@ -228,7 +228,10 @@ def own_server(repository: str) -> Generator[str, None, None]:
             if SIGNALS.number is not None:
                 raise Stopped("serve", SIGNALS.number)
             if not isinstance(ready, dict) or "addresses" not in ready:
-                end(server)
+                try:
+                    server.wait(GRACE)
+                except subprocess.TimeoutExpired:
+                    end(server)
                 raise TaskFailed("serve", server.wait(), ready or f"no address, or none within {SERVER_START} s")
             yield ready["addresses"][0]["url"]
         finally:

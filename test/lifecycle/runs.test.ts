@@ -21,6 +21,8 @@ if [ -e "$here/fail-$name" ]; then echo '{"error":"as told"}'; exit 5; fi
 case $name in
   train) cat "$here/trained";;
   evaluate) echo '{"accuracy":0.99,"loss":0.1}';;
+  serve) echo '{"addresses":[{"url":"http://127.0.0.1:9"}]}'; echo $$ > "$here/server"; while :; do sleep 0.1; done;;
+  undeploy) kill -0 "$(cat "$here/server")" 2> /dev/null && echo server >> "$here/log"; echo '{"removed":true}';;
   gate) echo '{"open":true,"replaces":"none"}';;
   *) echo '{"output":"file"}';;
 esac
@@ -105,6 +107,33 @@ describeWithEnvironments([], "a run", () => {
     expect(ended.status, ended.stderr).toBe(143);
     expect(names().at(-1)).toBe("undeploy");
     expect(JSON.parse(ended.stdout)).toMatchObject({ deployed: false, failed: { task: "wait_until_ready" } });
+    expect(lives(pid)).toBe(false);
+  });
+
+  test("ends the server that it started, after the last one that needs it", async () => {
+    const { folder, programs, env, names, hanging } = prepared("hang-wait");
+    const { status } = await lifecycle(["--directory", join(folder, "runs")], env, async (child) => {
+      await hanging();
+      child.kill("SIGTERM");
+    });
+    expect(status).toBe(143);
+    expect(names().slice(-2)).toEqual(["undeploy", "server"]);
+    expect(lives(Number(readFileSync(join(programs, "server"), "utf8")))).toBe(false);
+  });
+
+  test("ends where its server does not start, or it is told to while that starts", async () => {
+    const failing = prepared("fail-serve");
+    const failed = await lifecycle(["--directory", join(failing.folder, "runs")], failing.env);
+    expect(failed).toMatchObject({ status: 1, stdout: "" });
+    expect(failed.stderr).toMatch(/^serve failed \(\d+\): .*as told.*\n$/);
+
+    const slow = prepared("hang-serve");
+    let pid = 0;
+    const stopped = await lifecycle(["--directory", join(slow.folder, "runs")], slow.env, async (child) => {
+      pid = await slow.hanging();
+      child.kill("SIGTERM");
+    });
+    expect(stopped).toMatchObject({ status: 143, stdout: "", stderr: "serve failed (143): stopped by SIGTERM\n" });
     expect(lives(pid)).toBe(false);
   });
 
