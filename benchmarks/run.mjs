@@ -2,7 +2,7 @@
 // Measures this package and its peers in one run: `npm run bench -- --help`.
 import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { parseArgs } from "node:util";
@@ -219,6 +219,16 @@ async function startModules(suite) {
   return children;
 }
 
+const file = resolve(options.json);
+/** What was measured before a run of hours ended early; it never takes the place of a whole result. */
+const unfinished = `${file}.unfinished`;
+async function write(rows, to = file) {
+  const result = { environment, results: rows, absent: absences };
+  await mkdir(dirname(to), { recursive: true });
+  await writeFile(to, `${JSON.stringify(result, null, 1)}\n`);
+  return result;
+}
+
 const results = [];
 for (const suite of chosenSuites) {
   const taking = takingPart(selected, suite).filter((system) => {
@@ -248,6 +258,7 @@ for (const suite of chosenSuites) {
   });
   await Promise.all([...children.values(), ...(yardstick ? [yardstick] : [])].map((child) => child.end()));
   results.push(...rows);
+  await write(results, unfinished);
 }
 
 environment.instructionSets = instructionSets;
@@ -276,10 +287,8 @@ if (peaks.length > 0) {
 }
 environment.seconds = Math.round((performance.now() - begin) / 1000);
 
-const result = { environment, results, absent: absences };
-const file = resolve(options.json);
-await mkdir(dirname(file), { recursive: true });
-await writeFile(file, `${JSON.stringify(result, null, 1)}\n`);
+const result = await write(results);
+await rm(unfinished, { force: true });
 
 console.log(`\n${plainTable(targetCells(compare(result)))}\n`);
 for (const { system, suite, why } of absences) console.log(`absent: ${system}${suite ? ` (${suite})` : ""}: ${why}`);

@@ -6,6 +6,9 @@ import { median, quartiles, significant } from "../statistics.mjs";
 import { rotated } from "./inference.mjs";
 import { fitOnce } from "./training.mjs";
 
+/** Seconds of training from which one run is enough. */
+const LONG = 30;
+
 export async function specification(run) {
   const { settings, selected, report, fail } = run;
   const recipe = { ...SPECIFICATION, ...(settings.quick ? { epochs: 1 } : {}) };
@@ -23,6 +26,8 @@ export async function specification(run) {
   const fits = new Map(chosen.map((one) => [one, []]));
   for (let seed = 0; seed < settings.specificationRuns; seed += 1) {
     for (const one of rotated(chosen, seed)) {
+      // A minute of training varies less between its runs than three seconds do.
+      if (fits.get(one)[0]?.allTrainingSeconds > LONG) continue;
       try {
         const result = await fitOnce(one, { ...recipe, seed }, data);
         fits.get(one).push(result);
