@@ -4,8 +4,9 @@
 // nothing. Resolution: what accuracy a recipe reaches is the same for all systems, since they begin with the same weights and
 // take the same steps; how long it takes is each one's own. So accuracies are found once, with this package's engine, on
 // 50,000 images of the training set to learn from and the other 10,000 to choose by; the rates of training are each
-// system's, by batch size; and the choice is then verified by the system itself on the same split. Seeds are others than those
-// that the suite training measures.
+// system's, by batch size; and the choice is then verified by the system itself on the same split. Of so many recipes the
+// quickest that seems accurate enough may have been lucky: where one does not hold, the next quickest is tried. Seeds are
+// others than those that the suite training measures.
 import { writeFile } from "node:fs/promises";
 import { chooseTraining } from "../choosing.mjs";
 import { recipesFile } from "../paths.mjs";
@@ -22,7 +23,7 @@ const LEARNT = 50_000;
 const MARGIN = 0.001;
 
 const grid = ({ quick }) => ({
-  batches: quick ? [64, 128] : [32, 64, 128, 256],
+  batches: quick ? [64, 128] : [64, 128, 256],
   epochs: quick ? [2] : [2, 3, 4, 5],
   rates: quick ? [0.005] : [0.003, 0.005, 0.0075, 0.01, 0.015],
   seeds: quick ? 1 : 3,
@@ -30,11 +31,14 @@ const grid = ({ quick }) => ({
 
 const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
 
-/** Of recipes with accuracies and one system's images a second by batch size: the quickest that is accurate enough. */
+/** Recipes that are verified before a system keeps the common one. */
+const TRIES = 3;
+
+/** Of recipes with accuracies and one system's images a second by batch size: those accurate enough, the quickest first. */
 export function quickest(recipes, rates, least) {
   const seconds = ({ epochs, batchSize }) => (epochs * LEARNT) / rates[batchSize];
   const eligible = recipes.filter(({ accuracy, batchSize }) => accuracy >= least && rates[batchSize] > 0);
-  return eligible.toSorted((a, b) => seconds(a) - seconds(b) || b.accuracy - a.accuracy)[0];
+  return eligible.toSorted((a, b) => seconds(a) - seconds(b) || b.accuracy - a.accuracy);
 }
 
 export async function recipes(run) {
@@ -79,10 +83,16 @@ export async function recipes(run) {
         rate[batch] = one.imagesPerSecond;
         ways[batch] = one;
       }
-      const chosen = quickest(tried, rate, least);
-      const verified = chosen && (await accuracyOf(ways[chosen.batchSize], chosen));
-      const stands = verified >= least;
-      const { accuracy: _, ...recipe } = stands ? chosen : { ...COMMON };
+      let chosen;
+      let verified;
+      for (const candidate of quickest(tried, rate, least).slice(0, TRIES)) {
+        verified = await accuracyOf(ways[candidate.batchSize], candidate);
+        if (verified < least) continue;
+        chosen = candidate;
+        break;
+      }
+      const stands = chosen !== undefined;
+      const { accuracy: _, ...recipe } = chosen ?? COMMON;
       systems[system.name] = recipe;
       rows.push({
         suite: "recipes",
