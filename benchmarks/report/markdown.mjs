@@ -263,9 +263,9 @@ function machine({ date, processor, cores, os, threads }) {
 export function headline(result, rest) {
   const { environment } = result;
   const parts = [
-    `${machine(environment)}, in images a second where no unit is given. Versions, plots and every system's figures are in ` +
-      `[${rest}](${rest}).${quickRun(environment)}`,
-    markdownTable(targetCells(compare(result)), [2]),
+    `${machine(environment)}, in images a second where no unit is given. Versions, plots, every system's figures, start-up, servers and ` +
+      `TorchScript are in [${rest}](${rest}).${quickRun(environment)}`,
+    markdownTable(targetCells(compare(result, { networks: true })), [2]),
   ];
   return `${parts.join("\n\n")}\n`;
 }

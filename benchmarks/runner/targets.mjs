@@ -330,18 +330,22 @@ function shareOfPeak(result) {
 /**
  * Every promise as a row: `ratio`, the `worst` of its rounds, the `target` it must reach, `reached` (null: not measured). Rows
  * whose suite is not in the result are left out.
+ * @param options - `networks`: LeNet-5 by the fused engine alone, whole suites of it: what the README has room for
  */
-export function compare(result) {
+export function compare(result, { networks = false } = {}) {
   const has = (suite) => result.results.some((row) => row.suite === suite);
-  return [
-    ...(has("startup") ? startup(result) : []),
+  const rows = [
     ...(has("inference") ? inferenceRows(result) : []),
     ...(has("training") ? trainingRows(result) : []),
     ...(has("dense") ? denseRows(result) : []),
     ...(has("specification") ? specificationRows(result) : []),
+    ...(has("inference") ? [...crowd(result), shareOfPeak(result)] : []),
+  ];
+  if (networks) return rows.filter(({ what }) => !what.startsWith("libtorch engine"));
+  return [
+    ...(has("startup") ? startup(result) : []),
+    ...rows,
     ...(has("script-module") ? scriptModule(result) : []),
-    ...(has("inference") ? crowd(result) : []),
     ...(has("serving") ? serving(result) : []),
-    ...(has("inference") ? [shareOfPeak(result)] : []),
   ];
 }
