@@ -20,8 +20,11 @@ const POLL = 250;
 
 /** How {@link withLock} gets its lock. */
 export interface LockOptions {
-  /** Waits for another holder to finish; without it, a lock that is held is refused. @defaultValue false */
-  wait?: boolean;
+  /**
+   * Waits for another holder to finish; without it, a lock that is held is refused. "for-the-dead" waits only as long as
+   * nothing shows that the holder lives: what a killed process left behind is taken over in time. @defaultValue false
+   */
+  wait?: boolean | "for-the-dead";
   /** Called once when there is somebody to wait for. */
   onWait?: () => void;
   /** Ends the waiting, and the work through the signal that it gets. */
@@ -68,6 +71,7 @@ async function acquire(
   { wait = false, onWait, signal }: LockOptions,
   onCompromised: (error: Error) => void,
 ): Promise<() => Promise<void>> {
+  let firstSeen: number | undefined;
   for (let told = false; ; told = true) {
     if (signal?.aborted) throw abortError(signal);
     try {
@@ -84,13 +88,24 @@ async function acquire(
         throw new LeNet5Error("FILE_WRITE_FAILED", message, { cause: error });
       }
     }
-    if (!wait) {
+    const refreshed = wait === "for-the-dead" ? await lastRefresh(target) : undefined;
+    firstSeen ??= refreshed;
+    const isAlive = refreshed !== undefined && refreshed !== firstSeen;
+    if (!wait || isAlive) {
       const received = "one that another writer has locked";
       throw expectedButGot("FILE_BUSY", "a file that nobody else is writing", target, received);
     }
     if (!told) onWait?.();
     await delay(POLL, signal);
   }
+}
+
+/** When the lock was refreshed last; undefined where it is gone by now. */
+async function lastRefresh(target: string): Promise<number | undefined> {
+  return await stat(`${target}.lock`).then(
+    ({ mtimeMs }) => mtimeMs,
+    () => undefined,
+  );
 }
 
 /** Whether somebody has removed the lock, which its next refresh would only find out later. */

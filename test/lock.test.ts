@@ -45,6 +45,23 @@ test("a lock that is held is refused, or waited for", async () => {
   expect(existsSync(`${target}.lock`)).toBe(false);
 });
 
+test("waiting for the dead takes over what a killed process left, and refuses what a living one holds", async () => {
+  const target = join(temporaryFolder(), "thing");
+  const { ended } = await hold(target);
+  let told = 0;
+  const waiting = withLock(target, { wait: "for-the-dead", onWait: () => told++ }, async () => {});
+  await expect(waiting).rejects.toMatchObject(BUSY);
+  expect(told).toBe(1);
+  rmdirSync(`${target}.lock`);
+  await expect(ended).rejects.toMatchObject(BUSY);
+
+  // A dead one's: nobody refreshes it, and it gets old.
+  mkdirSync(`${target}.lock`);
+  const taken = withLock(target, { wait: "for-the-dead" }, async () => "taken");
+  setTimeout(() => utimesSync(`${target}.lock`, new Date(0), new Date(0)), 300);
+  expect(await taken).toBe("taken");
+});
+
 test("a signal ends the waiting, and the work", async () => {
   const target = join(temporaryFolder(), "thing");
   const controller = new AbortController();
