@@ -32,19 +32,32 @@ export async function withRegularFile<T>(
   wanted: Wanted,
   read: (file: FileHandle, size: number) => Promise<T>,
 ): Promise<T> {
+  const { file, size } = await openRegularFile(path, wanted);
   try {
-    const file = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
-    try {
-      const found = await file.stat();
-      if (!found.isFile()) {
-        const received = found.isDirectory() ? "a folder" : "something that is not a file";
-        throw expectedButGot(wanted.other ?? wanted.missing, wanted.what, path, received);
-      }
-      return await read(file, found.size);
-    } finally {
-      await file.close();
-    }
+    return await read(file, size);
   } catch (error) {
+    throw isLeNet5Error(error) ? error : readFailure(error, wanted.missing, wanted.what, path);
+  } finally {
+    await file.close();
+  }
+}
+
+/**
+ * Opens a regular file, for whoever reads it bit by bit and closes it.
+ * @throws the error that `wanted` names; LENET5_FILE_READ_FAILED where the file is there and cannot be opened
+ */
+export async function openRegularFile(path: string, wanted: Wanted): Promise<{ file: FileHandle; size: number }> {
+  let file: FileHandle | undefined;
+  try {
+    file = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
+    const found = await file.stat();
+    if (!found.isFile()) {
+      const received = found.isDirectory() ? "a folder" : "something that is not a file";
+      throw expectedButGot(wanted.other ?? wanted.missing, wanted.what, path, received);
+    }
+    return { file, size: found.size };
+  } catch (error) {
+    await file?.close();
     throw isLeNet5Error(error) ? error : readFailure(error, wanted.missing, wanted.what, path);
   }
 }

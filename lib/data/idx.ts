@@ -7,13 +7,25 @@
 // unpacking stops at exactly the declared size.
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { constants, gunzip, gunzipSync, gzip } from "node:zlib";
-import { expected, expectedButGot, LeNet5Error } from "../errors.js";
+import { gunzip, gzip } from "node:zlib";
+import { expected, expectedButGot } from "../errors.js";
 import { writeFileAtomically } from "../files.js";
 import { isObject, isUint8Array } from "../is.js";
 import { readOptions } from "../options.js";
 import { readBytes, withRegularFile } from "../regular-file.js";
 import { checkDataset, checkLabels, type Dataset, DIGIT_NAMES, SIDE } from "./dataset.js";
+import {
+  corrupt,
+  damaged,
+  isGzip,
+  MAX_DIMENSIONS,
+  MAX_HEADER,
+  MAX_RATIO,
+  parseHeader,
+  UNSIGNED_BYTE,
+  unpackPrefix,
+  wrongLength,
+} from "./idx-header.js";
 
 /** The contents of an IDX file of unsigned bytes. */
 export interface IdxArray {
@@ -37,15 +49,8 @@ export const IDX_FILES = {
   testLabels: "t10k-labels-idx1-ubyte",
 } as const;
 
-const UNSIGNED_BYTE = 0x08;
-const MAX_DIMENSIONS = 8;
-const MAX_HEADER = 4 + 4 * MAX_DIMENSIONS;
 /** More than any data set of small images: 1 GiB unpacked. */
 const MAX_BYTES = 2 ** 30;
-/** What deflate can reach at best (RFC 1951's longest match, 258 bytes, in two bits). */
-const MAX_RATIO = 1032;
-/** How much of a gzip file is unpacked to see the header. */
-const PREFIX = 8192;
 
 const unpack = promisify(gunzip);
 const pack = promisify<Buffer, { level: number }, Buffer>(gzip);
@@ -75,7 +80,7 @@ export async function readWhole(source: string | Uint8Array): Promise<{ array: I
   // What was handed over is the caller's to change as soon as the call has returned.
   const contents = typeof source === "string" ? await readPath(source) : Uint8Array.from(source);
   const zipped = isGzip(contents);
-  const header = parseHeader(zipped ? unpackPrefix(contents, where) : contents, where);
+  const header = parseHeader(zipped ? unpackPrefix(contents, where) : contents, where, MAX_BYTES);
   const declared = header.length + header.elements;
   const room = zipped ? contents.length * MAX_RATIO : contents.length;
   if (declared > room || (!zipped && declared !== room)) throw wrongLength(where, header, zipped, room);
@@ -182,62 +187,17 @@ export async function writeDatasets(directory: string, sets: { train: Dataset; t
   return paths;
 }
 
-interface Header {
-  /** Bytes of the header. */
-  length: number;
-  shape: number[];
-  /** Product of the shape: bytes of data. */
-  elements: number;
-}
-
 /** Reads a file once its header has been held against its length: a wrong file is refused before it is read whole. */
 async function readPath(path: string): Promise<Uint8Array> {
   return await withRegularFile(path, { what: "an IDX file", missing: "DATA_NOT_FOUND" }, async (file, size) => {
     if (size > MAX_BYTES) throw expectedButGot("DATA_CORRUPT", `at most ${MAX_BYTES} bytes`, path, `${size} bytes`);
     const start = await readBytes(file, Math.min(size, MAX_HEADER));
     if (!isGzip(start)) {
-      const header = parseHeader(start, path);
+      const header = parseHeader(start, path, MAX_BYTES);
       if (header.length + header.elements !== size) throw wrongLength(path, header, false, size);
     }
     return await readBytes(file, size);
   });
-}
-
-function isGzip(bytes: Uint8Array): boolean {
-  return bytes[0] === 0x1f && bytes[1] === 0x8b;
-}
-
-function parseHeader(bytes: Uint8Array, where: string): Header {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  if (bytes.length < 4) throw corrupt("a header of at least 4 bytes", where, `${bytes.length} bytes`);
-  const magic = view.getUint32(0);
-  const dimensions = magic & 0xff;
-  if (magic >>> 8 !== UNSIGNED_BYTE || dimensions < 1 || dimensions > MAX_DIMENSIONS) {
-    const received = `0x${magic.toString(16).padStart(8, "0")}`;
-    throw corrupt("the magic number 0x00000803 (images) or 0x00000801 (labels)", where, received);
-  }
-  const length = 4 + 4 * dimensions;
-  if (bytes.length < length) throw corrupt(`a header of ${length} bytes`, where, `${bytes.length} bytes`);
-  const shape: number[] = [];
-  let elements = 1;
-  for (let axis = 0; axis < dimensions; axis++) {
-    const size = view.getUint32(4 + 4 * axis);
-    shape.push(size);
-    elements *= size;
-    // Checked at every step: a later zero must not hide an absurd product, nor 2^53 be passed unseen.
-    if (elements > MAX_BYTES) throw corrupt(`at most ${MAX_BYTES} elements`, where, `[${shape.join(", ")}…]`);
-  }
-  return { length, shape, elements };
-}
-
-/** The first unpacked kilobytes, however the file goes on. */
-function unpackPrefix(contents: Uint8Array, where: string): Uint8Array {
-  const prefix = contents.subarray(0, PREFIX);
-  try {
-    return gunzipSync(prefix, { finishFlush: constants.Z_SYNC_FLUSH });
-  } catch (error) {
-    throw damaged(where, error);
-  }
 }
 
 async function unpackExactly(contents: Uint8Array, declared: number, where: string): Promise<Uint8Array> {
@@ -254,23 +214,4 @@ async function unpackExactly(contents: Uint8Array, declared: number, where: stri
     throw corrupt(`the ${declared} bytes that its header declares`, where, `${bytes.length} bytes after unpacking`);
   }
   return bytes;
-}
-
-function wrongLength(where: string, header: Header, zipped: boolean, room: number): LeNet5Error {
-  const what = `${header.length + header.elements} bytes, as its header [${header.shape.join(", ")}] declares,`;
-  return corrupt(what, where, zipped ? `a gzip file that cannot unpack to more than ${room}` : `${room} bytes`);
-}
-
-function damaged(where: string, cause: unknown): LeNet5Error {
-  return new LeNet5Error(
-    "DATA_CORRUPT",
-    `Expected a whole gzip file for ${where} but received ${(cause as Error).message}`,
-    {
-      cause,
-    },
-  );
-}
-
-function corrupt(what: string, where: string, received: string): LeNet5Error {
-  return expectedButGot("DATA_CORRUPT", what, where, received);
 }

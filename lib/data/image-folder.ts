@@ -1,5 +1,5 @@
 // A folder of images with one sub-folder a class, as torchvision's ImageFolder reads it.
-import { readdir, stat } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { extname, join, resolve } from "node:path";
 import { throwIfAborted } from "../abort.js";
 import { expected, expectedButGot, type LeNet5Error } from "../errors.js";
@@ -7,7 +7,7 @@ import { readFailure } from "../files.js";
 import { finiteNumber, oneOf, optionalFunction, optionalSignal, readOptions, wholeNumber } from "../options.js";
 import { type Dataset, type DatasetPair, PIXELS, SIDE, splitDataset } from "./dataset.js";
 import { decodeDigits } from "./image.js";
-import { sharp } from "./sharp.js";
+import { filesBelow, imageSuffixes, isFolder } from "./image-files.js";
 
 /** Options of {@link load}. */
 export interface ImageFolderOptions {
@@ -122,15 +122,12 @@ async function loadClasses(root: string, names: string[], options: ImageFolderOp
   const found: { path: string; label: number }[] = [];
   let ignored = 0;
   for (const [label, name] of names.entries()) {
-    const files: string[] = [];
-    await addFilesBelow(join(root, name), files, signal);
-    for (const path of files.sort(byCharacters)) {
-      const hidden = path
-        .slice(root.length)
-        .split(/[\\/]/)
-        .some((part) => part.startsWith("."));
-      if (hidden || !suffixes.has(extname(path).toLowerCase())) ignored++;
-      else found.push({ path, label });
+    for await (const files of filesBelow(join(root, name), { signal })) {
+      for (const file of files) {
+        const hidden = file.split(/[\\/]/).some((part) => part.startsWith("."));
+        if (hidden || !suffixes.has(extname(file).toLowerCase())) ignored++;
+        else found.push({ path: join(root, name, file), label });
+      }
     }
   }
   if (found.length === 0) {
@@ -163,35 +160,6 @@ async function loadClasses(root: string, names: string[], options: ImageFolderOp
     unreadable: [...bad].sort((a, b) => a - b).map((index) => found[index]!.path),
     ignored,
   };
-}
-
-async function addFilesBelow(folder: string, files: string[], signal: AbortSignal | undefined): Promise<void> {
-  throwIfAborted(signal);
-  const entries = await readdir(folder, { withFileTypes: true }).catch((error) => {
-    throw readFailure(error, "DATA_NOT_FOUND", "a folder of images", folder);
-  });
-  for (const entry of entries) {
-    const path = join(folder, entry.name);
-    if (entry.isDirectory()) await addFilesBelow(path, files, signal);
-    // A link to a file counts as the file. One to a folder does not: it might lead back here.
-    else if (entry.isFile() || (entry.isSymbolicLink() && !(await isFolder(path)))) files.push(path);
-  }
-}
-
-async function isFolder(path: string): Promise<boolean> {
-  try {
-    return (await stat(path)).isDirectory();
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    // A link that leads nowhere or in a circle: reading it as an image will name it.
-    if (code === "ENOENT" || code === "ELOOP" || code === "ENOTDIR") return false;
-    throw readFailure(error, "DATA_NOT_FOUND", "a folder of images", path);
-  }
-}
-
-/** Endings of the names of all formats that this build of sharp decodes. */
-function imageSuffixes(): Set<string> {
-  return new Set(Object.values(sharp().format).flatMap(({ input }) => (input.buffer ? (input.fileSuffix ?? []) : [])));
 }
 
 /** By UTF-16 code units: the same order in every locale. */

@@ -54,7 +54,7 @@ async function decodeTaken(image: TakenImage): Promise<Uint8Array> {
   const digit = decodeTakenSync(image);
   if (digit !== undefined) return digit;
   const grey = await decodeGrey(image as TakenFile);
-  return isPrepared(grey) ? mendPolarity(grey) : await fitIntoField(grey);
+  return isPrepared(grey) ? mendPolarity(grey, new Uint8Array(PIXELS)) : await fitIntoField(grey);
 }
 
 /**
@@ -76,9 +76,22 @@ export function decodeDigitSync(source: ImageSource): Uint8Array | undefined {
 function decodeTakenSync(image: TakenImage): Uint8Array | undefined {
   if (image.kind === "pixels") return image.pixels;
   if (image.kind !== "contents") return undefined;
-  const png = decodeSmallPng(image.bytes);
-  if (png === undefined || !isPrepared(png)) return undefined;
-  return mendPolarity({ ...png, data: toGrey(png.data, png.channels) });
+  // The caller's own, and not a part of something larger: whoever reads its `buffer` finds the pixels at its start.
+  const digit = new Uint8Array(PIXELS);
+  return decodeSmallInto(image.bytes, digit) ? digit : undefined;
+}
+
+/**
+ * {@link decodeDigitSync} of a file's contents, for whoever has a place for the pixels; the contents are the caller's again when
+ * it returns.
+ * @param digit - gets the 784 pixels
+ * @returns false, with nothing written, where that gives none
+ */
+export function decodeSmallInto(contents: Uint8Array, digit: Uint8Array): boolean {
+  const png = decodeSmallPng(contents);
+  if (png === undefined || !isPrepared(png)) return false;
+  mendPolarity({ ...png, data: toGrey(png.data, png.channels) }, digit);
+  return true;
 }
 
 function isPrepared({ width, height }: { width: number; height: number }): boolean {
@@ -263,14 +276,25 @@ function layOnGround(grey: Uint8Array, data: Uint8Array, channels: number): void
   }
 }
 
-function mendPolarity({ data, width, height }: Grey): Uint8Array {
-  const border = borderOf(data, width, height);
-  let light = 0;
-  for (const value of border) if (value > 127) light++;
-  // The caller's own, and not a part of something larger: whoever reads its `buffer` finds the pixels at its start.
-  const digit = new Uint8Array(data);
-  if (light >= border.length * LIGHT_BORDER) for (let i = 0; i < digit.length; i++) digit[i] = 255 - digit[i]!;
+/** Light ink on dark ground, whichever it was, into `digit`. */
+function mendPolarity({ data, width, height }: Grey, digit: Uint8Array): Uint8Array {
+  digit.set(data);
+  const border = 2 * width + 2 * (height - 2);
+  if (lightAtBorder(data, width, height) >= border * LIGHT_BORDER) {
+    for (let i = 0; i < digit.length; i++) digit[i] = 255 - digit[i]!;
+  }
   return digit;
+}
+
+/** Number of light pixels at the border of an image of two rows and more. */
+function lightAtBorder(data: Uint8Array, width: number, height: number): number {
+  const last = (height - 1) * width;
+  let light = 0;
+  for (let x = 0; x < width; x++) light += (data[x]! > 127 ? 1 : 0) + (data[last + x]! > 127 ? 1 : 0);
+  for (let at = width; at < last; at += width) {
+    light += (data[at]! > 127 ? 1 : 0) + (data[at + width - 1]! > 127 ? 1 : 0);
+  }
+  return light;
 }
 
 /** Crops to the ink, scales it into the box and centres it. */
