@@ -5,7 +5,7 @@
 // what really lies on the disk, then rename, which is atomic. Pipes and devices take the bytes as they come.
 import { randomBytes } from "node:crypto";
 import { constants, type Stats } from "node:fs";
-import { type FileHandle, mkdir, mkdtemp, open, readdir, rename, rm, writeFile } from "node:fs/promises";
+import { type FileHandle, mkdir, mkdtemp, open, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { delay, throwIfAborted } from "./abort.js";
@@ -84,6 +84,26 @@ async function replaceFile(
       throw error;
     }
   });
+}
+
+/**
+ * Puts a file that was written elsewhere in the same folder, and is whole, in the place of `target`, whose owner and mode it
+ * takes over; for whoever holds the lock on `target`.
+ * @throws the system's errors
+ */
+export async function putInPlace(path: string, target: string): Promise<void> {
+  const replaces = await stat(target).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return undefined;
+    throw error;
+  });
+  const file = await open(path, "r+");
+  try {
+    if (replaces !== undefined) await takeOver(file, replaces);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await rename(path, target);
 }
 
 /** Gives a new file the owner and the mode of the one that it replaces. */

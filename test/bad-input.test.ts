@@ -115,6 +115,8 @@ async function zipBomb(folder: string): Promise<void> {
   await once(file, "close");
 }
 
+const batchOn = (folder: string, input: string, ...more: string[]): string[] =>
+  line`predict --model ${join(folder, "lenet5.pt")} --input ${input} --output ${join(folder, "out.jsonl")} ${more}`;
 const trainOn = (folder: string, ...more: string[]): string[] =>
   line`train --data ${join(folder, "idx")} --epochs 1 --output ${join(folder, "lenet5.pt")} ${more}`;
 const gateOn = (folder: string, ...more: string[]): string[] => [
@@ -230,6 +232,74 @@ const TABLE: Row[] = [
     command: (folder) =>
       line`predict --model ${join(folder, "lenet5.pt")} ${join(folder, "images/a/0.png")} ${join(folder, "images/b/1.png")}`,
     names: join("b", "1.png"),
+  },
+  {
+    input: "a batch to predict that is not there",
+    code: "LENET5_DATA_NOT_FOUND",
+    command: (folder) => batchOn(folder, join(folder, "absent")),
+    names: "absent",
+  },
+  {
+    input: "a folder to predict without an image",
+    code: "LENET5_DATA_EMPTY",
+    prepare: (folder) => mkdirSync(join(folder, "images")),
+    command: (folder) => batchOn(folder, join(folder, "images")),
+    names: "images",
+  },
+  {
+    input: "a list to predict that is no text",
+    code: "LENET5_DATA_CORRUPT",
+    prepare: (folder) => writeFileSync(join(folder, "list.txt"), "a.png\n\0"),
+    command: (folder) => batchOn(folder, join(folder, "list.txt")),
+    names: "list.txt",
+  },
+  {
+    input: "an image in place of a list to predict",
+    code: "LENET5_INVALID_ARGUMENT",
+    prepare: (folder) => png(join(folder, "images", "0.png")),
+    command: (folder) => batchOn(folder, join(folder, "images", "0.png")),
+    names: "a PNG file",
+  },
+  {
+    input: "an IDX file to predict that is cut off",
+    code: "LENET5_DATA_CORRUPT",
+    prepare: (folder) =>
+      writeFileSync(join(folder, "images"), Buffer.concat([header(0x803, 9, 28, 28), Buffer.alloc(784)])),
+    command: (folder) => batchOn(folder, join(folder, "images")),
+    names: "images",
+  },
+  {
+    input: "an IDX file of labels to predict",
+    code: "LENET5_INVALID_SHAPE",
+    prepare: (folder) => writeFileSync(join(folder, "labels"), Buffer.concat([header(0x801, 9), Buffer.alloc(9)])),
+    command: (folder) => batchOn(folder, join(folder, "labels")),
+    names: "labels",
+  },
+  {
+    input: "a folder where a batch's answers should go",
+    code: "LENET5_FILE_WRITE_FAILED",
+    prepare: async (folder) => {
+      await png(join(folder, "images", "0.png"));
+      mkdirSync(join(folder, "out.jsonl"));
+    },
+    command: (folder) => batchOn(folder, join(folder, "images")),
+    names: "out.jsonl",
+  },
+  {
+    input: "somebody's file where a batch's record should be",
+    code: "LENET5_CHECKPOINT_CORRUPT",
+    prepare: async (folder) => {
+      await png(join(folder, "images", "0.png"));
+      writeFileSync(join(folder, "out.jsonl.progress"), "notes\nof somebody\n");
+    },
+    command: (folder) => batchOn(folder, join(folder, "images")),
+    names: "out.jsonl.progress",
+  },
+  {
+    input: "a rank that is out of range",
+    code: "LENET5_INVALID_OPTION",
+    command: (folder) => batchOn(folder, folder, "--shards", "2", "--shard", "2"),
+    names: "--shard",
   },
   {
     input: "a text file in place of an image",

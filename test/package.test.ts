@@ -78,6 +78,7 @@ test("npm would publish what running and building take, and nothing else", async
       "dist/cjs/lenet5-libtorch.d.ts",
       "dist/cjs/package.json",
       "dist/esm/cli/main.js",
+      "dist/esm/cli/decoding-worker.js",
       "dist/page.json",
       "package-root.mjs",
       "package-root.cjs",
@@ -105,6 +106,7 @@ test("npm would publish what running and building take, and nothing else", async
     "dist/cjs/tensorboard.js",
   ]);
   expect(paths).toContain("dist/carried/protobufjs-light.cjs");
+  expect(paths).toContain("dist/carried/hyparquet-writer.cjs");
 });
 
 test("the lock file names the packages of every platform, without which `npm ci` refuses it", () => {

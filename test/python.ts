@@ -26,6 +26,14 @@ export function describeWithTensorBoard(name: string, body: () => void): void {
   describe.runIf(there || process.env.CI === "true")(name, { timeout: 120_000 }, body);
 }
 
+const FIND_PYARROW = "import importlib.util, sys; sys.exit(importlib.util.find_spec('pyarrow') is None)";
+
+/** `describe` for tests that need Python with pyarrow. */
+export function describeWithPyarrow(name: string, body: () => void): void {
+  const there = pythonPath !== undefined && spawnSync(pythonPath, ["-c", FIND_PYARROW]).status === 0;
+  describe.runIf(there || process.env.CI === "true")(name, { timeout: 120_000 }, body);
+}
+
 /**
  * Runs a Python program and gives back the JSON value that it prints last.
  * @param args - its `sys.argv[1:]`

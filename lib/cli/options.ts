@@ -7,7 +7,7 @@ import { type Command, Option } from "./commander.js";
 import { UsageError, usageError } from "./failure.js";
 
 /** Runs a check; its error becomes one of the command line. */
-function asUsage<T>(check: () => T): T {
+export function asUsage<T>(check: () => T): T {
   try {
     return check();
   } catch (error) {

@@ -82,6 +82,46 @@ describe("wrong usage ends with status 2, one line on stderr, and an error objec
     [["evaluate", "--data", "mnist"], "LENET5_INVALID_OPTION", /a value for --model <file> but received none/],
     [["predict", "--model", "m.pt"], "LENET5_INVALID_ARGUMENT", /at least one value for image but received none/],
     [
+      ["predict", "--model", "m.pt", "--input", "a", "b.png"],
+      "LENET5_INVALID_ARGUMENT",
+      /no images beside --input for image/,
+    ],
+    [
+      ["predict", "--model", "m.pt", "--output", "o.jsonl", "b.png"],
+      "LENET5_INVALID_OPTION",
+      /\(because of --output\) for --input/,
+    ],
+    [
+      ["predict", "--model", "m.pt", "--max-unreadable", "1", "b.png"],
+      "LENET5_INVALID_OPTION",
+      /\(because of --max-unreadable\) for --input but received none/,
+    ],
+    [
+      ["predict", "--model", "m.pt", "--input", "a"],
+      "LENET5_INVALID_OPTION",
+      /ends in .jsonl, .* for --output but received none/,
+    ],
+    ...["o.csv", "o", "/dev/stdout"].map((output): [string[], string, RegExp] => [
+      ["predict", "--model", "m.pt", "--input", "a", "--output", output],
+      "LENET5_INVALID_OPTION",
+      new RegExp(`ends in .jsonl, .ndjson, .parquet for --output but received "${output}"`),
+    ]),
+    [
+      ["predict", "--model", "m.pt", "--input", "a", "--output", "o.parquet", "--top-k", "2"],
+      "LENET5_INVALID_OPTION",
+      /\(because of --top-k; --probabilities has all\) for --output but received "o.parquet"/,
+    ],
+    [
+      ["predict", "--model", "m.pt", "--input", "a", "--output", "o.jsonl", "--shards", "2", "--shard", "2"],
+      "LENET5_INVALID_OPTION",
+      /from 0 to 1 for --shard but received 2/,
+    ],
+    [
+      ["predict", "--model", "m.pt", "--input", "a", "--output", "o.jsonl", "--shards", "2"],
+      "LENET5_INVALID_OPTION",
+      /a number from 0 to 1 .* for --shard but received none/,
+    ],
+    [
       ["export", "--model", "m.pt", "--output", "m.xyz"],
       "LENET5_INVALID_OPTION",
       /torchscript, onnx, safetensors, mar for --format .*m\.xyz.* but received none/,
@@ -104,6 +144,17 @@ describe("wrong usage ends with status 2, one line on stderr, and an error objec
     expect(run.stderr).toContain(`(${code})`);
     if (isJson) expect(lastJson(run)).toEqual({ error: { code, message: expect.stringMatching(message) } });
     else expect(run.stdout).toBe("");
+  });
+
+  test.each([
+    [{ RANK: "1" }, /for WORLD_SIZE but received none/],
+    [{ RANK: "2", WORLD_SIZE: "2" }, /from 0 to 1 for RANK but received "2"/],
+    [{ JOB_COMPLETION_INDEX: "0" }, /for --shards but received none/],
+  ])("a share that %j does not say", async (env, message) => {
+    const run = await lenet5(["predict", "--model", "m.pt", "--input", "a", "--output", "o.jsonl"], { env });
+    expect(run.status).toBe(2);
+    expect(run.stderr).toMatch(/^lenet5: Expected .* for .* but received .* \(LENET5_INVALID_OPTION\)\n$/);
+    expect(run.stderr).toMatch(message);
   });
 
   test("a value from the environment is checked as one from the command line", async () => {

@@ -4,13 +4,15 @@ import { buffer } from "node:stream/consumers";
 import { abortable } from "../../abort.js";
 import { LeNet5Error } from "../../errors.js";
 import type { TopClass } from "../../lenet5/top-classes.js";
+import { addBatchOptions, type BatchOptions, batchOptionOf, predictInput } from "../batch-prediction.js";
 import { addExamples, perform, withPartialResult } from "../command.js";
 import type { Command } from "../commander.js";
+import { usageError } from "../failure.js";
 import { addModelOption, openModel } from "../model.js";
 import { addComputeOptions, addJsonOption, type ComputeOptions, wholeOption } from "../options.js";
 import { percent, table } from "../output.js";
 
-interface PredictOptions extends ComputeOptions {
+interface PredictOptions extends ComputeOptions, BatchOptions {
   model: string;
   topK?: number;
 }
@@ -34,21 +36,32 @@ export function predictCommand(program: Command): void {
   const command = program
     .command("predict")
     .description(
-      "Classify image files of any size and format. An unreadable file is named, the others are still classified, and the exit status is 1.",
+      "Classify image files of any size and format. An unreadable file is named, the others are still classified, and the exit status is 1. With --input, any number of images into a file: what an earlier run of the same command has left unfinished is gone on with.",
     )
-    .argument("<image...>", "image files; - is the image on standard input");
-  addJsonOption(
-    addComputeOptions(
-      addModelOption(command).addOption(wholeOption("--top-k <n>", "show the n most probable classes", 1, 10_000)),
-    ),
-  );
+    .argument("[image...]", "image files; - is the image on standard input");
+  addModelOption(command).addOption(wholeOption("--top-k <n>", "show the n most probable classes", 1, 10_000));
+  addBatchOptions(command);
+  addJsonOption(addComputeOptions(command));
   addExamples(
     command,
     "lenet5 predict --model lenet5.pt seven.png photo-of-a-three.jpg",
     "lenet5 predict --model lenet5.pt --json *.png",
     "curl -s https://example.org/seven.png | lenet5 predict --model lenet5.pt --top-k 3 -",
+    "lenet5 predict --model lenet5.pt --input scans/ --output scans.jsonl",
+    "lenet5 predict --model lenet5.pt --input scans.txt --output scans.parquet --shards 4 --shard 0",
   );
   perform<PredictOptions>(command, async ({ options, operands, output, signal }) => {
+    const { input: batch } = options;
+    if (batch !== undefined) {
+      if (operands.length > 0) throw usageError("INVALID_ARGUMENT", "no images beside --input", "image", operands[0]);
+      await predictInput({ ...options, input: batch }, output, signal);
+      return;
+    }
+    if (operands.length === 0) throw usageError("INVALID_ARGUMENT", "at least one value", "image", undefined);
+    const lost = batchOptionOf(options);
+    if (lost !== undefined) {
+      throw usageError("INVALID_OPTION", `a folder, a list or an IDX file (because of ${lost})`, "--input", undefined);
+    }
     using model = await openModel(options, signal);
     const { decodeDigits } = await import("../../data/image.js");
     const unreadable = new Map<number, LeNet5Error>();

@@ -3,7 +3,6 @@ import { rm, rmdir } from "node:fs/promises";
 import { extname, join } from "node:path";
 import { type Dataset, splitDataset } from "../../data/dataset.js";
 import { isLeNet5Error, LeNet5Error } from "../../errors.js";
-import { type FilePlace, requireWritable } from "../../file-place.js";
 import { CHECKPOINT_NAME, checkpointEpoch } from "../../lenet5/checkpoint.js";
 import type { EpochEvent, FitOptions } from "../../lenet5/fit-options.js";
 import { AUGMENTED_RECIPE, DEFAULT_RECIPE, type Recipe } from "../../lenet5/recipe.js";
@@ -28,6 +27,8 @@ import {
   wordOption,
 } from "../options.js";
 import { grouped, type Output, type Progress, percent, table } from "../output.js";
+import { checkPlace } from "../output-place.js";
+import { thisCommand } from "../shell-words.js";
 import { FORMAT_OF } from "./export.js";
 
 /** What is left out is the recipe's. */
@@ -267,19 +268,6 @@ function requireTorchScriptName(path: string): void {
   throw usageError("INVALID_OPTION", what, "--output", path);
 }
 
-/** Refuses a place that cannot take the model before hours are spent on training it. */
-async function checkPlace(path: string): Promise<FilePlace> {
-  try {
-    return await requireWritable(path);
-  } catch (cause) {
-    throw new LeNet5Error(
-      "FILE_WRITE_FAILED",
-      `Expected a file that can be written for --output but received ${path}: ${(cause as Error).message}`,
-      { cause },
-    );
-  }
-}
-
 /** The runs to put beside this one, looked at before hours are spent on it. */
 async function checkCompared({ compare, logdir }: TrainOptions): Promise<ComparedRuns | undefined> {
   if (compare === undefined) return undefined;
@@ -442,14 +430,8 @@ async function whereItStands(options: TrainOptions, run: Run): Promise<string[]>
   const epoch = await checkpointEpoch(checkpointFolder(options));
   if (epoch === undefined) return ["Interrupted before the first epoch ended: there is no checkpoint yet."];
   run.checkpoint = join(checkpointFolder(options), CHECKPOINT_NAME);
-  const words = process.argv.slice(2).filter((word) => word !== "--resume");
   return [
     `Interrupted after ${epoch} whole epochs. The last checkpoint is ${run.checkpoint}`,
-    `Go on with: lenet5 ${[...words, "--resume"].map(quoted).join(" ")}`,
+    `Go on with: ${thisCommand({ without: "--resume", and: "--resume" })}`,
   ];
-}
-
-/** A word as a shell takes it. */
-function quoted(word: string): string {
-  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }

@@ -1,0 +1,176 @@
+// The images of a run, in one order, each with its place in it: files of a folder or of a list, or those of an IDX file.
+//
+// Problem: there may be millions, several processes share them by their places, and a run that goes on after days must find each
+// at the same place. Resolution: the input is gone through twice. The first time its images are counted and the names of each
+// block of some thousand hashed; the second time a block's names are handed out once they have the hash that they had. Nothing
+// is held but a block, the hashes, and the names within one folder.
+import { createHash } from "node:crypto";
+import { stat } from "node:fs/promises";
+import { extname, sep } from "node:path";
+import { isGzip } from "../data/idx-header.js";
+import { openIdxImages } from "../data/idx-images.js";
+import { filesBelow, imageSuffixes } from "../data/image-files.js";
+import { expectedButGot } from "../errors.js";
+import { readFailure } from "../files.js";
+import { imageFormatOf } from "../formats/image-signature.js";
+import { readBytes, withRegularFile } from "../regular-file.js";
+import { pathsOf } from "./path-list.js";
+
+/** Consecutive images. */
+export type Batch =
+  /** Files, by their names within the input. */
+  | { readonly first: number; readonly names: readonly string[] }
+  /** Images that need no decoding. */
+  | { readonly first: number; readonly pixels: Uint8Array };
+
+/** An input that was looked at and not read yet. */
+export interface Source {
+  readonly kind: "folder" | "list" | "idx";
+  /** Number of images. */
+  readonly count: number;
+  /** Of what the images are: another one where they are others. */
+  readonly digest: string;
+  /** Files of a folder that are no images by their names. */
+  readonly ignored: number;
+  /** Where the names are relative to; "" where they are paths. */
+  readonly root: string;
+  /**
+   * The images `from` … `to` − 1.
+   * @throws LENET5_DATA_CORRUPT where they are not those any more that were counted; LENET5_ABORTED
+   */
+  batches(from: number, to: number, signal: AbortSignal): AsyncGenerator<Batch>;
+}
+
+/** Names that are hashed together. */
+const BLOCK = 16_384;
+/** Files in a batch: some milliseconds of decoding where they are small. */
+const FILES = 256;
+/** Images in a batch of an IDX file: what a model predicts at once. */
+const IMAGES = 1024;
+/** What is looked at of a file to tell what it is. */
+const HEAD = 32;
+
+/**
+ * Opens a folder of images, a list of paths (a text file, one a line) or an IDX file, plain or gzip; which one it is tells
+ * the file itself.
+ * @throws LENET5_DATA_NOT_FOUND, LENET5_FILE_READ_FAILED, LENET5_DATA_CORRUPT, LENET5_DATA_EMPTY, LENET5_INVALID_SHAPE,
+ *   LENET5_INVALID_ARGUMENT for a file of another kind, LENET5_ABORTED
+ */
+export async function openSource(path: string, signal: AbortSignal): Promise<Source> {
+  const source = await sourceAt(path, signal);
+  if (source.count > 0) return source;
+  const received = source.ignored === 0 ? "none" : `none among ${source.ignored} files`;
+  throw expectedButGot("DATA_EMPTY", "at least one image", path, received);
+}
+
+async function sourceAt(path: string, signal: AbortSignal): Promise<Source> {
+  const what = "a folder, a list of paths or an IDX file";
+  const found = await stat(path).catch((error: unknown) => {
+    throw readFailure(error, "DATA_NOT_FOUND", what, path);
+  });
+  if (found.isDirectory()) return await folderSource(path, signal);
+  const head = await withRegularFile(path, { what, missing: "DATA_NOT_FOUND" }, (file, size) =>
+    readBytes(file, Math.min(size, HEAD)),
+  );
+  const format = imageFormatOf(head);
+  if (format !== undefined) throw expectedButGot("INVALID_ARGUMENT", what, path, `a ${format} file`);
+  if (isGzip(head) || (head[0] === 0 && head[1] === 0)) return await idxSource(path);
+  return await namesSource(
+    { kind: "list", root: "", path, ignored: () => 0, names: (told) => pathsOf(path, told) },
+    signal,
+  );
+}
+
+async function idxSource(path: string): Promise<Source> {
+  const { count, digest, pixels } = await openIdxImages(path);
+  return {
+    kind: "idx",
+    ...{ count, digest, ignored: 0, root: "" },
+    async *batches(from, to, signal) {
+      let first = from;
+      for await (const some of pixels(from, to, IMAGES, signal)) {
+        yield { first, pixels: some };
+        first += IMAGES;
+      }
+    },
+  };
+}
+
+async function folderSource(path: string, signal: AbortSignal): Promise<Source> {
+  const suffixes = imageSuffixes();
+  let ignored = 0;
+  async function* names(told: AbortSignal): AsyncGenerator<string[]> {
+    ignored = 0;
+    for await (const files of filesBelow(path, { skipHidden: true, signal: told })) {
+      const images = files.filter((file) => suffixes.has(extname(file).toLowerCase()));
+      ignored += files.length - images.length;
+      yield sep === "/" ? images : images.map((file) => file.replaceAll(sep, "/"));
+    }
+  }
+  return await namesSource({ kind: "folder", root: path, path, ignored: () => ignored, names }, signal);
+}
+
+/** Names that can be gone through again and again. */
+interface Names {
+  kind: "folder" | "list";
+  root: string;
+  /** For messages. */
+  path: string;
+  /** As the last reading found them. */
+  ignored: () => number;
+  names: (signal: AbortSignal) => AsyncIterable<string[]>;
+}
+
+async function namesSource({ kind, root, path, ignored, names }: Names, signal: AbortSignal): Promise<Source> {
+  const hashes: string[] = [];
+  let count = 0;
+  for await (const block of blocksOf(names(signal))) {
+    count += block.length;
+    hashes.push(hashOf(block));
+  }
+  const digest = createHash("sha256")
+    .update(`${kind} ${count}\n${hashes.join("\n")}`)
+    .digest("hex");
+  return {
+    ...{ kind, count, digest, ignored: ignored(), root },
+    async *batches(from, to, told) {
+      let start = 0;
+      for await (const block of blocksOf(names(told))) {
+        if (start >= to) return;
+        const end = start + block.length;
+        if (end > from) {
+          if (hashOf(block) !== hashes[start / BLOCK]) throw changed(path, kind);
+          for (let at = Math.max(from, start); at < Math.min(to, end); at += FILES) {
+            yield { first: at, names: block.slice(at - start, Math.min(at + FILES, to, end) - start) };
+          }
+        }
+        start = end;
+      }
+      if (start < to) throw changed(path, kind);
+    },
+  };
+}
+
+/** The same names in blocks of one size, the last one smaller. */
+async function* blocksOf(names: AsyncIterable<string[]>): AsyncGenerator<string[]> {
+  let block: string[] = [];
+  for await (const some of names) {
+    for (const name of some) {
+      block.push(name);
+      if (block.length < BLOCK) continue;
+      yield block;
+      block = [];
+    }
+  }
+  if (block.length > 0) yield block;
+}
+
+/** No name has a zero byte. */
+function hashOf(names: readonly string[]): string {
+  return createHash("sha256").update(names.join("\0")).digest("hex");
+}
+
+function changed(path: string, kind: string) {
+  const what = `the names that were there when they were counted`;
+  return expectedButGot("DATA_CORRUPT", what, path, `a ${kind} that has changed since`);
+}

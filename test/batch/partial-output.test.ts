@@ -1,0 +1,199 @@
+// What is left of a run that ended at any moment: each damage of the unfinished output or of its record either costs some work
+// that is done again, or is refused; none makes a wrong output.
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { PartialOutput } from "../../lib/batch/partial-output.js";
+import { temporaryFolder } from "../data/folder.js";
+
+const RUN = { model: "m", input: ["list", 100, "abc"] };
+const CORRUPT = {
+  code: "LENET5_CHECKPOINT_CORRUPT",
+  message: expect.stringMatching(/^Expected .+ for .+ but received .+/),
+};
+
+const begin = (output: string, run = RUN, restart = false) => PartialOutput.open(output, run, { restart });
+
+/** An output that counts ten bytes a step, of two images. */
+async function leave(output: string, steps: number, more = ""): Promise<void> {
+  const partial = await begin(output);
+  for (let i = 0; i < steps; i++) {
+    await partial.append({
+      bytes: Buffer.from(`${i}: abcdef\n`),
+      images: 2,
+      unreadable: i === 1 ? 1 : 0,
+      note: { step: i },
+    });
+    await partial.commit();
+  }
+  if (more !== "") await partial.append({ bytes: Buffer.from(more), images: 1, unreadable: 0 });
+  await partial.close();
+}
+
+test("what was made to count is gone on with, what was not is cut off", async () => {
+  const output = join(temporaryFolder(), "out");
+  await leave(output, 3, "not yet");
+  expect(statSync(PartialOutput.partialOf(output)).size).toBe(37);
+  const partial = await begin(output);
+  expect(partial.recorded).toEqual({
+    ...{ images: 6, unreadable: 1, bytes: 30, whole: false },
+    notes: [{ step: 0 }, { step: 1 }, { step: 2 }],
+  });
+  await partial.end({ bytes: Buffer.from("the end"), images: 1, unreadable: 0 });
+  expect(existsSync(output)).toBe(false);
+  await partial.finish();
+  expect(readFileSync(output, "utf8")).toBe("0: abcdef\n1: abcdef\n2: abcdef\nthe end");
+  expect(readdirSync(join(output, ".."))).toEqual(["out"]);
+});
+
+test("nothing that counts, and nothing at all, are a beginning", async () => {
+  const output = join(temporaryFolder(), "out");
+  await leave(output, 0, "not yet");
+  const partial = await begin(output);
+  expect(partial.recorded).toMatchObject({ images: 0, bytes: 0 });
+  await partial.end({ bytes: Buffer.alloc(0), images: 0, unreadable: 0 });
+  await partial.finish();
+  expect(readFileSync(output, "utf8")).toBe("");
+});
+
+test("another run's is refused, saying in what it differs; with restart it is thrown away", async () => {
+  const output = join(temporaryFolder(), "out");
+  await leave(output, 2);
+  await expect(begin(output, { ...RUN, model: "another" })).rejects.toMatchObject({
+    code: "LENET5_CHECKPOINT_MISMATCH",
+    message: expect.stringMatching(/^Expected the same model for .*out\.progress but received .*--restart begins anew/),
+  });
+  const partial = await begin(output, { ...RUN, model: "another" }, true);
+  expect(partial.recorded).toMatchObject({ images: 0, bytes: 0 });
+  await partial.close();
+  expect(statSync(PartialOutput.partialOf(output)).size).toBe(0);
+});
+
+describe("a record", () => {
+  test("that is cut off anywhere says less, and never what is not so", async () => {
+    const folder = temporaryFolder();
+    const output = join(folder, "out");
+    await leave(output, 3);
+    const [partial, record] = [PartialOutput.partialOf(output), PartialOutput.recordOf(output)].map((path) =>
+      readFileSync(path),
+    );
+    const ends = [...record!.entries()].filter(([, byte]) => byte === 10).map(([at]) => at + 1);
+    for (let length = 0; length <= record!.length; length++) {
+      writeFileSync(PartialOutput.partialOf(output), partial!);
+      writeFileSync(PartialOutput.recordOf(output), record!.subarray(0, length));
+      const again = await begin(output);
+      // The first line is the run's.
+      const steps = Math.max(ends.filter((end) => end <= length).length - 1, 0);
+      expect(again.recorded).toMatchObject({ images: 2 * steps, bytes: 10 * steps });
+      await again.close();
+      expect(statSync(PartialOutput.partialOf(output)).size).toBe(10 * steps);
+    }
+  });
+
+  test("whose last line is damaged is taken without it; one with damage before is refused", async () => {
+    const output = join(temporaryFolder(), "out");
+    await leave(output, 3);
+    const [partial, record] = [PartialOutput.partialOf(output), PartialOutput.recordOf(output)].map((path) =>
+      readFileSync(path),
+    );
+    const last = record!.lastIndexOf(10, record!.length - 2) + 1;
+    for (let at = 0; at < record!.length - 1; at += 3) {
+      writeFileSync(PartialOutput.partialOf(output), partial!);
+      const damaged = Buffer.from(record!);
+      damaged[at]! ^= 0x04;
+      writeFileSync(PartialOutput.recordOf(output), damaged);
+      if (at < last) {
+        await expect(begin(output)).rejects.toMatchObject(CORRUPT);
+        continue;
+      }
+      const again = await begin(output);
+      expect(again.recorded).toMatchObject({ images: 4, bytes: 20 });
+      await again.close();
+    }
+  });
+
+  test("that is another file, or a folder, is refused and left alone", async () => {
+    const output = join(temporaryFolder(), "out");
+    for (const notes of [
+      "somebody's notes",
+      "somebody's notes\n",
+      "somebody's notes\non something\n",
+      '00000000 {"kind":"x"}\n',
+    ]) {
+      writeFileSync(PartialOutput.recordOf(output), notes);
+      await expect(begin(output)).rejects.toMatchObject(CORRUPT);
+      expect(readFileSync(PartialOutput.recordOf(output), "utf8")).toBe(notes);
+    }
+    rmSync(PartialOutput.recordOf(output));
+    mkdirSync(PartialOutput.recordOf(output));
+    await expect(begin(output)).rejects.toMatchObject({ code: "LENET5_CHECKPOINT_NOT_FOUND" });
+  });
+});
+
+describe("an unfinished output", () => {
+  test("with any byte that counts changed is refused", async () => {
+    const output = join(temporaryFolder(), "out");
+    await leave(output, 3);
+    const whole = readFileSync(PartialOutput.partialOf(output));
+    for (let at = 0; at < whole.length; at++) {
+      const damaged = Buffer.from(whole);
+      damaged[at]! ^= 0x20;
+      writeFileSync(PartialOutput.partialOf(output), damaged);
+      await expect(begin(output)).rejects.toMatchObject(CORRUPT);
+    }
+    expect(readFileSync(PartialOutput.partialOf(output))).toHaveLength(30);
+  });
+
+  test("that is shorter than its record says, or gone, is refused; one that is longer is cut", async () => {
+    const output = join(temporaryFolder(), "out");
+    await leave(output, 3);
+    appendFileSync(PartialOutput.partialOf(output), "a torn row");
+    const again = await begin(output);
+    expect(again.recorded.bytes).toBe(30);
+    await again.close();
+    truncateSync(PartialOutput.partialOf(output), 29);
+    await expect(begin(output)).rejects.toMatchObject(CORRUPT);
+    rmSync(PartialOutput.partialOf(output));
+    await expect(begin(output)).rejects.toMatchObject(CORRUPT);
+  });
+});
+
+test("a run that was killed at its very end is finished by the next, before or after its file took its place", async () => {
+  const output = join(temporaryFolder(), "out");
+  await leave(output, 2);
+  const partial = await begin(output);
+  await partial.end({ bytes: Buffer.from("end"), images: 0, unreadable: 0 });
+  await partial.commit();
+  await partial.close();
+  const record = readFileSync(PartialOutput.recordOf(output));
+  const next = await begin(output);
+  expect(next.recorded).toMatchObject({ images: 4, bytes: 23, whole: true });
+  await next.finish();
+  expect(readFileSync(output, "utf8")).toBe("0: abcdef\n1: abcdef\nend");
+  writeFileSync(PartialOutput.recordOf(output), record);
+  const anew = await begin(output);
+  expect(anew.recorded).toMatchObject({ images: 0, bytes: 0 });
+  await anew.close();
+  expect(readFileSync(output, "utf8")).toBe("0: abcdef\n1: abcdef\nend");
+});
+
+test("a file that is replaced keeps its mode, and stays as it is until the new one is whole", async () => {
+  const output = join(temporaryFolder(), "out");
+  writeFileSync(output, "before", { mode: 0o640 });
+  const partial = await begin(output);
+  await partial.end({ bytes: Buffer.from("after"), images: 1, unreadable: 0 });
+  expect(readFileSync(output, "utf8")).toBe("before");
+  await partial.finish();
+  expect(readFileSync(output, "utf8")).toBe("after");
+  expect(statSync(output).mode & 0o777).toBe(0o640);
+});
