@@ -15,6 +15,7 @@ import { packageEntry, resultFile } from "./runner/paths.mjs";
 import { describedRecipe } from "./runner/recipes.mjs";
 import { judge, readAnswers } from "./runner/reference.mjs";
 import { significant, summarize } from "./runner/statistics.mjs";
+import { batch } from "./runner/suites/batch.mjs";
 import { dense } from "./runner/suites/dense.mjs";
 import { inference } from "./runner/suites/inference.mjs";
 import { recipes } from "./runner/suites/recipes.mjs";
@@ -27,7 +28,10 @@ import { childEnvironment, fmaPeak, registry, takingPart } from "./runner/system
 import { plainTable, targetCells } from "./runner/table.mjs";
 import { compare } from "./runner/targets.mjs";
 
-const suites = { startup, inference, training, dense, specification, "script-module": scriptModule, serving, recipes };
+const suites = {
+  ...{ startup, inference, training, dense, specification },
+  ...{ "script-module": scriptModule, serving, batch, recipes },
+};
 /** Suites whose rounds the multiply-add peak is measured in. */
 const WITH_PEAK = ["inference", "training", "dense"];
 /** What `recipes` chooses is in the repository: it is run when it is asked for. */
@@ -108,6 +112,7 @@ const settings = {
   scriptModuleRounds: quick ? 2 : 5,
   startupRounds: quick ? 1 : 3,
   servingRounds: quick ? 1 : 3,
+  batchRounds: quick ? 1 : 3,
   servingSeconds: quick ? 1 : 3,
   servingWarmUp: 1,
   fits: options.fits === undefined ? (quick ? 1 : 5) : whole(options.fits, "fits", 100),

@@ -11,9 +11,11 @@ const needed = {
   startup: ["importMs", "loadMs", "firstPredictionMs", "residentMB"],
   "script-module": ["p50Ms", "p99Ms"],
   serving: ["concurrency", "requestsPerSecond", "p50Ms", "p99Ms"],
+  batch: ["imagesPerSecond"],
 };
 const answers = (row) =>
-  ["inference", "script-module", "serving"].includes(row.suite) || (row.suite === "dense" && row.how === "inference");
+  ["inference", "script-module", "serving", "batch"].includes(row.suite) ||
+  (row.suite === "dense" && row.how === "inference");
 
 /** A way that was tried: its number of threads, its name, and its time or the error that it failed with. */
 function isCandidate(one) {

@@ -33,6 +33,9 @@ export const scriptModels = join(peers, "script-models");
 /** The package as a user gets it. */
 export const packageEntry = join(root, "dist", "esm", "lenet5-libtorch.js");
 
+/** The command line. */
+export const commandLine = join(root, "dist", "esm", "cli", "main.js");
+
 /** Each peer's own recipe to 99 %, chosen by `npm run bench -- --suite recipes`. */
 export const recipesFile = join(benchmarks, "results", "recipes.json");
 export const resultFile = join(benchmarks, "results", "latest.json");

@@ -70,7 +70,8 @@ const AS_FUSED = "starts as lenet5-fused does";
  * all that it has; of others each number is tried. `concurrent`: has an asynchronous prediction worth measuring beside the
  * synchronous one. `crowd`: a hundred thousand of them at a time, too. `needs`: an instruction set of ours. `specification`: takes
  * part in that suite. `modules`: runs anyone's TorchScript, and takes part in the suite script-module alone. `serving`: a
- * server, which the suite serving starts by itself.
+ * server, which the suite serving starts by itself. `folder`: classifies a folder of images, and takes part in the suite batch
+ * alone, which starts it.
  */
 export const registry = [
   {
@@ -230,14 +231,27 @@ export const registry = [
   { name: "fastify-empty", label: "Fastify, an empty handler", absent: () => undefined, serving: true },
   { name: "torchserve", label: "TorchServe", absent: () => undefined, serving: true },
   { name: "tensorflow-serving", label: "TensorFlow Serving", absent: () => undefined, serving: true },
+  {
+    name: "lenet5-predict",
+    label: "lenet5 predict",
+    absent: () => (existsSync(packageEntry) ? undefined : built[1]),
+    folder: true,
+  },
+  {
+    name: "pytorch-dataloader",
+    label: "PyTorch, DataLoader",
+    ...pythonSystem("image_folder.py", "torchvision"),
+    folder: true,
+  },
 ].map((system) => ({ suites: {}, ...system }));
 
 /** The systems of a suite. */
 export function takingPart(systems, suite) {
   return systems.filter(
-    ({ modules = false, serving = false, specification = false }) =>
+    ({ modules = false, serving = false, folder = false, specification = false }) =>
       modules === (suite === "script-module") &&
       serving === (suite === "serving") &&
+      folder === (suite === "batch") &&
       (suite !== "specification" || specification),
   );
 }

@@ -188,6 +188,16 @@ function serving(result) {
   return [...rows, ours?.correct && theirs?.correct ? p99 : { ...p99, ratio: null, reached: null }];
 }
 
+/** A folder of PNGs, against a DataLoader loop. */
+function batchRows(result) {
+  const [{ what }] = result.results.filter(({ suite }) => suite === "batch");
+  const row = rate(result, what, "batch", undefined, ["pytorch-dataloader"], 5, {
+    system: "lenet5-predict",
+    on: { set: what },
+  });
+  return [row];
+}
+
 /** The libtorch engine against libtorch without us. */
 const ENGINE = { system: "lenet5-libtorch" };
 const PLAIN = ["libtorch-plain"];
@@ -347,5 +357,6 @@ export function compare(result, { networks = false } = {}) {
     ...rows,
     ...(has("script-module") ? scriptModule(result) : []),
     ...(has("serving") ? serving(result) : []),
+    ...(has("batch") ? batchRows(result) : []),
   ];
 }

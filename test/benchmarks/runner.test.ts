@@ -270,3 +270,22 @@ test("script modules are called in turns, and an answer that is not torch.jit's 
   expect(failures).toHaveLength(2);
   expect(failures[0]).toMatch(/^script-module: ResNet-18, batch 1: not torch\.jit's answer/);
 });
+
+test("a folder of images is classified in turns, and answers that differ are counted", async () => {
+  const { alike } = await benchmarkModule("runner/suites/batch.mjs");
+  const labels = Array.from({ length: 1000 }, (_, i) => i % 10);
+  expect(alike(labels, labels)).toBe(true);
+  expect(alike([9, ...labels.slice(1)], labels)).toBe(true);
+  expect(alike([9, 9, ...labels.slice(2)], labels)).toBe(false);
+  expect(alike(labels.slice(1), labels)).toBe(false);
+  const row = (system: string, imagesPerSecond: number, correct = true) => ({
+    ...{ suite: "batch", system, what: "PNGs", imagesPerSecond, correct },
+    rounds: { imagesPerSecond: [imagesPerSecond] },
+  });
+  const { compare } = await benchmarkModule("runner/targets.mjs");
+  const reached = (ours: object, theirs: object) =>
+    compare({ environment: {}, results: [ours, theirs] }).map((one: { reached: boolean }) => one.reached);
+  expect(reached(row("lenet5-predict", 500), row("pytorch-dataloader", 100))).toEqual([true]);
+  expect(reached(row("lenet5-predict", 499), row("pytorch-dataloader", 100))).toEqual([false]);
+  expect(reached(row("lenet5-predict", 500, false), row("pytorch-dataloader", 100))).toEqual([false]);
+});
