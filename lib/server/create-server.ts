@@ -1,10 +1,12 @@
 // A server: its repository, its metrics, its applications and their addresses, from the first to the last.
 import { type AddressInfo, isIP } from "node:net";
+import { setTimeout as wait } from "node:timers/promises";
 import type { FastifyInstance } from "fastify";
 import { LeNet5Error } from "../errors.js";
 import { isNativeError, isObject } from "../is.js";
 import { mainApplication, protocolApplication } from "./application.js";
 import { type Authentication, authentication } from "./authentication.js";
+import { lastAnswers } from "./last-answers.js";
 import type { ModelRepository } from "./model-repository.js";
 import { type PortName, type ServerOptions, type ServerSettings, serverSettings } from "./options.js";
 import { PrometheusMetrics } from "./prometheus.js";
@@ -35,8 +37,9 @@ export interface Server {
    */
   listen(): Promise<readonly ServerAddress[]>;
   /**
-   * Takes no more connections, answers the requests under way for as long as `drainMilliseconds` says, and lets go of the
-   * models. A second call waits for the first.
+   * Is not ready from here on, but takes requests for as long as `shutdownDelayMilliseconds` says; then takes no more connections,
+   * answers the requests under way for as long as `drainMilliseconds` says, and lets go of the models. A second call waits for the
+   * first.
    */
   close(): Promise<void>;
   /** The models. */
@@ -62,6 +65,8 @@ class ModelServer implements Server {
   readonly #context: ProtocolContext;
   readonly #authentication: Authentication;
   readonly #applications: FastifyInstance[] = [];
+  /** For each of them: from now on every answer is its connection's last. */
+  readonly #lastAnswers: (() => void)[] = [];
   #grpc: GrpcServer | undefined;
   #addresses: ServerAddress[] = [];
   #log: { info(message: string): void; warn(message: string): void } = { info: () => {}, warn: () => {} };
@@ -133,6 +138,7 @@ class ModelServer implements Server {
   async #open(name: ServerAddress["name"], application: FastifyInstance, port: number): Promise<void> {
     this.#requireOpen();
     this.#applications.push(application);
+    this.#lastAnswers.push(lastAnswers(application.server));
     const { host } = this.#settings;
     await application.listen({ host, port }).catch((cause) => {
       this.#requireOpen();
@@ -165,7 +171,13 @@ class ModelServer implements Server {
   }
 
   async #close(): Promise<void> {
-    const { drainMilliseconds } = this.#settings;
+    const { drainMilliseconds, shutdownDelayMilliseconds } = this.#settings;
+    // A server that was never ready, or has no model, has nobody to take leave of.
+    const isInUse = this.#repository.ready && this.#repository.statuses().some(({ state }) => state === "ready");
+    this.#repository.retire();
+    this.#grpc?.retire();
+    for (const begin of this.#lastAnswers) begin();
+    if (isInUse && shutdownDelayMilliseconds > 0) await wait(shutdownDelayMilliseconds);
     const servers = this.#applications.map(({ server }) => server);
     // A connection that had a request under way is idle when that is answered, and would stay open for another one.
     const idle = setInterval(() => {

@@ -63,6 +63,12 @@ export interface ServerOptions {
   /** How long requests under way may take when the server closes, in milliseconds. @defaultValue 10000 */
   drainMilliseconds?: number;
   /**
+   * How long a server that was told to close goes on taking requests, in milliseconds, while `/readyz` says 503 and every answer
+   * ends its connection: until load balancers send nothing more. `drainMilliseconds` begins after it.
+   * @defaultValue 0
+   */
+  shutdownDelayMilliseconds?: number;
+  /**
    * How much is logged, as lines of JSON on stderr; each request from `debug` on.
    * @defaultValue "warn"
    */
@@ -87,6 +93,7 @@ export interface ServerSettings {
   readonly requestTimeoutMilliseconds: number;
   readonly pollMilliseconds: number;
   readonly drainMilliseconds: number;
+  readonly shutdownDelayMilliseconds: number;
   readonly logLevel: LogLevel;
 }
 
@@ -117,6 +124,7 @@ const NAMES = [
   "requestTimeoutMilliseconds",
   "pollMilliseconds",
   "drainMilliseconds",
+  "shutdownDelayMilliseconds",
   "logLevel",
 ] as const;
 
@@ -128,7 +136,7 @@ export function serverSettings(options: ServerOptions): ServerSettings {
   const read = readOptions(options, NAMES, "createServer");
   const { host = "127.0.0.1", port = 8080, protocols = PROTOCOLS, page = true, device = "auto" } = read;
   const { bodyLimit = 2 ** 24, maxConnections = 4096, requestTimeoutMilliseconds = 30_000 } = read;
-  const { pollMilliseconds = 1000, drainMilliseconds = 10_000, logLevel = "warn" } = read;
+  const { pollMilliseconds = 1000, drainMilliseconds = 10_000, shutdownDelayMilliseconds = 0, logLevel = "warn" } = read;
   const limits = {
     maxBatchSize: 64,
     maxQueueDelayMicroseconds: 0,
@@ -156,6 +164,7 @@ export function serverSettings(options: ServerOptions): ServerSettings {
     requestTimeoutMilliseconds: wholeNumber(requestTimeoutMilliseconds, "requestTimeoutMilliseconds", 100, DAY),
     pollMilliseconds: wholeNumber(pollMilliseconds, "pollMilliseconds", 0, DAY),
     drainMilliseconds: wholeNumber(drainMilliseconds, "drainMilliseconds", 0, DAY),
+    shutdownDelayMilliseconds: wholeNumber(shutdownDelayMilliseconds, "shutdownDelayMilliseconds", 0, DAY),
     logLevel: oneOf(logLevel, "logLevel", LOG_LEVELS),
   };
 }

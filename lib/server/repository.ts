@@ -45,6 +45,7 @@ export class FolderRepository implements ModelRepository {
   /** Files that {@link register} took: by name and version. */
   readonly #registered = new Map<string, { name: string; version: string; file: string }>();
   #ready = false;
+  #isRetired = false;
   #isClosed = false;
   #timer: NodeJS.Timeout | undefined;
   /** What the last look saw. */
@@ -72,7 +73,7 @@ export class FolderRepository implements ModelRepository {
   }
 
   get ready(): boolean {
-    return this.#ready && !this.#isClosed;
+    return this.#ready && !this.#isRetired;
   }
 
   statuses(): VersionStatus[] {
@@ -170,8 +171,14 @@ export class FolderRepository implements ModelRepository {
     return { name: served.name, version: served.version };
   }
 
+  /** Is not ready any more, so that nobody new comes; whoever does is answered. */
+  retire(): void {
+    this.#isRetired = true;
+  }
+
   /** Lets go of all models once their requests are answered; looks no more. */
   async close(): Promise<void> {
+    this.retire();
     this.#isClosed = true;
     clearTimeout(this.#timer);
     await this.#looking.catch(() => {});

@@ -1,11 +1,12 @@
 // What whoever runs the server relies on: probes, counters, tokens, limits, logs, and an orderly end.
 import { once } from "node:events";
-import { request as ask } from "node:http";
+import { Agent, request as ask } from "node:http";
 import { connect, type Socket } from "node:net";
 import { setTimeout as wait } from "node:timers/promises";
 import { gzipSync } from "node:zlib";
 import { afterEach, describe, expect, test } from "vitest";
 import { createServer } from "../../lib/server.js";
+import { Client } from "./grpc/client.js";
 import { cleanUp, emptyRepository, placeLeNet5, placeModule, serve } from "./models.js";
 
 afterEach(cleanUp);
@@ -174,6 +175,21 @@ describe("management", () => {
     expect((await fetch(`${url}/models`)).status).toBe(404);
   });
 });
+
+/** What an answer says of its connection. */
+function predictOn(agent: Agent, url: string): Promise<string | undefined> {
+  return new Promise((resolve, reject) => {
+    const { port } = new URL(url);
+    const options = { agent, host: "127.0.0.1", port, path: "/predictions/digits", method: "POST" };
+    const request = ask(options, (answer) => {
+      answer.resume().on("end", () => {
+        if (answer.statusCode === 200) resolve(answer.headers.connection);
+        else reject(new Error(String(answer.statusCode)));
+      });
+    });
+    request.on("error", reject).end(digit);
+  });
+}
 
 /** What a server says to bytes that come as they are, until it closes the connection. */
 async function raw(url: string, ...pieces: string[]): Promise<string> {
@@ -392,6 +408,72 @@ describe("the end", () => {
     await server.close();
   });
 
+  test("before it takes nothing new it says that it is going, and answers whoever asks all the same", async () => {
+    const { url, server } = await withDigits({
+      ...{ ports: { grpc: 0, metrics: 0 }, shutdownDelayMilliseconds: 800, maxQueueDelayMicroseconds: 100_000 },
+    });
+    const at = Object.fromEntries(server.addresses.map(({ name, url, port }) => [name, { url, port }]));
+    const client = new Client(at.grpc!.port);
+    const health = async (): Promise<string> => (await client.call("Check")).status;
+    const kept = await fetch(`${url}/readyz`);
+    expect([kept.status, kept.headers.get("connection"), await health()]).toEqual([200, "keep-alive", "SERVING"]);
+    await kept.text();
+    const under = predict(url);
+    await wait(50);
+    let isClosed = false;
+    const closed = server.close().then(() => {
+      isClosed = true;
+    });
+    // What was under way, what comes on a kept connection, and what comes on a new one; on each port.
+    const answers = [under, predict(url), predict(url), fetch(`${at.metrics!.url}/livez`), fetch(`${url}/livez`)];
+    for (const answer of await Promise.all(answers))
+      expect([answer.status, answer.headers.get("connection")]).toEqual([200, "close"]);
+    for (const path of [`${url}/readyz`, `${at.metrics!.url}/readyz`, `${url}/v2/health/ready`]) {
+      const answer = await fetch(path);
+      expect([path, answer.status, await answer.json()]).toMatchObject([path, 503, { ready: false }]);
+    }
+    expect(await health()).toBe("NOT_SERVING");
+    expect((await client.call("ServerReady")).ready).toBe(false);
+    const reply = await client.call("ModelInfer", {
+      model_name: "digits",
+      inputs: [{ name: "input0", datatype: "FP32", shape: [1, 784] }],
+      raw_input_contents: [Buffer.alloc(3136)],
+    });
+    expect(reply.model_name).toBe("digits");
+    expect(isClosed).toBe(false);
+    await closed;
+    client.close();
+    await expect(predict(url)).rejects.toThrow();
+  });
+
+  test("no request is lost on a connection that is kept, whenever the server closes", async () => {
+    // Each client asks again as soon as it has its answer, until it is told that the connection ends: then it would take another.
+    const { url, server } = await withDigits({ shutdownDelayMilliseconds: 500 });
+    const clients = Array.from({ length: 16 }, async () => {
+      const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+      for (let answered = 0; ; answered++) {
+        const answer = await predictOn(agent, url).catch((error) => `${error} after ${answered} answers`);
+        if (answer === "keep-alive") continue;
+        agent.destroy();
+        return answer;
+      }
+    });
+    await wait(300);
+    await server.close();
+    expect(new Set(await Promise.all(clients))).toEqual(new Set(["close"]));
+  });
+
+  test("a server that was not ready yet, or has no model, does not keep anybody waiting", async () => {
+    const server = createServer({
+      ...{ modelRepository: await emptyRepository(), port: 0, logLevel: "silent" },
+      shutdownDelayMilliseconds: 60_000,
+    });
+    await server.listen();
+    const start = performance.now();
+    await server.close();
+    expect(performance.now() - start).toBeLessThan(5000);
+  });
+
   test("what is not answered within the limit is cut off", async () => {
     const { url, server } = await withDigits({ maxQueueDelayMicroseconds: 30_000_000, drainMilliseconds: 100 });
     const under = predict(url).catch(() => "cut off");
@@ -446,6 +528,7 @@ describe("options", () => {
     [{ modelRepository: ".", protocols: ["http"] }, "open-inference"],
     [{ modelRepository: ".", ports: { grcp: 1 } }, 'did you mean "grpc"'],
     [{ modelRepository: ".", maxBatchSize: 0 }, "maxBatchSize"],
+    [{ modelRepository: ".", shutdownDelayMilliseconds: -1 }, "shutdownDelayMilliseconds"],
     [{ modelRepository: ".", logLevel: "loud" }, "logLevel"],
     [{ modelRepository: ".", management: "yes" }, "management"],
   ])("%j", (options, words) => {

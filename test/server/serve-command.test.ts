@@ -60,6 +60,24 @@ test("answers what is under way at SIGTERM before it ends, and a second signal e
   expect(await lost).toBe("lost");
 });
 
+test("goes on for --shutdown-delay after SIGTERM, not ready; a second signal ends it at once", async () => {
+  const folder = await emptyRepository();
+  await placeLeNet5(folder);
+  const words = ["--model-repository", folder, "--port", "0", "--shutdown-delay"];
+  const patient = await serveProcess(...words, "700");
+  const start = performance.now();
+  patient.child.kill("SIGTERM");
+  while ((await fetch(`${patient.url}/readyz`)).status === 200) await new Promise((resolve) => setTimeout(resolve, 10));
+  expect((await predict(patient.url)).status).toBe(200);
+  expect(await patient.ended).toEqual([0, null]);
+  expect(performance.now() - start).toBeGreaterThan(600);
+  const hurried = await serveProcess(...words, "60000");
+  hurried.child.kill("SIGTERM");
+  while (!hurried.errors().includes("Stopping")) await new Promise((resolve) => setTimeout(resolve, 10));
+  hurried.child.kill("SIGTERM");
+  expect(await hurried.ended).toEqual([143, null]);
+});
+
 test("takes tokens from files, never shows them, and logs requests with their ids where it is asked to", async () => {
   const folder = await emptyRepository();
   await placeLeNet5(folder);

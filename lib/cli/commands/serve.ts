@@ -35,6 +35,7 @@ interface ServeOptions {
   requestTimeout?: number;
   pollInterval?: number;
   drainTimeout?: number;
+  shutdownDelay?: number;
   logLevel: LogLevel;
 }
 
@@ -94,6 +95,8 @@ export function serveCommand(program: Command): void {
     wholeOption("--poll-interval <ms>", "how often the folder is looked through, 0 never (default: 1000)", 0, DAY),
   );
   option(wholeOption("--drain-timeout <ms>", "how long requests may take after SIGTERM (default: 10000)", 0, DAY));
+  const delay = "how long to go on taking requests before that, with /readyz at 503 for load balancers (default: 0)";
+  option(wholeOption("--shutdown-delay <ms>", delay, 0, DAY));
   option(
     wordOption("--log-level <level>", "how much is logged on stderr, as lines of JSON", [
       "silent",
@@ -184,6 +187,7 @@ async function serverOptions(options: ServeOptions): Promise<ServerOptions> {
     requestTimeoutMilliseconds: options.requestTimeout,
     pollMilliseconds: options.pollInterval,
     drainMilliseconds: options.drainTimeout,
+    shutdownDelayMilliseconds: options.shutdownDelay,
     logLevel: options.logLevel,
   };
   return { ...(withoutUndefined(given) as ServerOptions), ports: withoutUndefined(ports) };

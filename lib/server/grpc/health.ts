@@ -18,7 +18,7 @@ export class Health {
   /** Who watches, and what they were told last. */
   readonly #watchers = new Map<WatchCall, { service: string; told: number }>();
   #timer: NodeJS.Timeout | undefined;
-  #closed = false;
+  #isRetired = false;
 
   /**
    * @param services - their names; "" is the server as a whole
@@ -50,10 +50,15 @@ export class Health {
     },
   };
 
-  /** Tells everyone that it is over. */
-  close(): void {
-    this.#closed = true;
+  /** Tells everyone, those that ask later too, that no more requests are wanted. */
+  retire(): void {
+    this.#isRetired = true;
     this.#tell();
+  }
+
+  /** {@link retire}, and ends the calls of those that watch. */
+  close(): void {
+    this.retire();
     for (const call of [...this.#watchers.keys()]) {
       this.#forget(call);
       call.end();
@@ -62,7 +67,7 @@ export class Health {
 
   #status(service: string): number {
     if (!this.#services.includes(service)) return SERVICE_UNKNOWN;
-    return this.#isReady() && !this.#closed ? SERVING : NOT_SERVING;
+    return this.#isReady() && !this.#isRetired ? SERVING : NOT_SERVING;
   }
 
   #tell(): void {

@@ -55,6 +55,8 @@ export interface GrpcOptions {
 /** A gRPC server that listens. */
 export interface GrpcServer {
   readonly port: number;
+  /** Tells whoever asks or watches that it is not ready any more; calls are answered. */
+  retire(): void;
   /** Takes no new calls, answers those it has, and cuts off what is left after so many milliseconds. */
   close(drainMilliseconds: number): Promise<void>;
 }
@@ -96,6 +98,7 @@ export async function startOpenInferenceGrpc(context: GrpcContext, options: Grpc
   limitConnections(server, maxConnections);
   return {
     port: bound,
+    retire: () => health.retire(),
     close: (drainMilliseconds) => {
       health.close();
       return new Promise((resolve) => {
