@@ -17,6 +17,7 @@ const DOCUMENTS = [
   join("pipelines", "airflow", "README.md"),
   join("pipelines", "trainers", "README.md"),
   join("notebooks", "README.md"),
+  join("deploy", "kubernetes", "README.md"),
   ...readdirSync(join(packageRoot, "docs"))
     .filter((name) => name.endsWith(".md"))
     .map((name) => join("docs", name)),
