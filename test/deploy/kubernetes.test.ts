@@ -1,12 +1,11 @@
 // The manifests of deploy/kubernetes: held against Kubernetes' schemas, against one another, and against the real command, whose server
 // is started as they start it. There is no cluster here; rolling-update.test.ts does to servers what one would do.
 import { spawnSync } from "node:child_process";
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, dirname, join, relative } from "node:path";
 import { afterEach, beforeAll, describe, expect, test } from "vitest";
 import { parse, parseAllDocuments } from "yaml";
 import { packageRoot } from "#package-root";
-import { CHECKPOINT_NAME } from "../../lib/lenet5/checkpoint.js";
 import { lenet5, temporaryFolder } from "../cli/lenet5.js";
 import { python, pythonPath } from "../python.js";
 import { cleanUp, emptyRepository, placeLeNet5 } from "../server/models.js";
@@ -238,7 +237,10 @@ describe("what a pod may do", () => {
 });
 
 /** What others write at this moment: until it is in, its options are taken for known. */
-const COMING: Record<string, string[]> = { train: ["--distributed"], predict: ["--input", "--output"] };
+const COMING: Record<string, string[]> = {
+  train: ["--distributed", "--distributed-timeout"],
+  predict: ["--input", "--output", "--shards", "--max-unreadable"],
+};
 /** Variables that are no option's: docs/command-line.md has them. */
 const NO_OPTION = ["LENET5_DATA_DIR", "LENET5_CACHE_DIR", "LENET5_INFERENCE_TOKEN", "LENET5_MANAGEMENT_TOKEN"];
 
@@ -414,42 +416,34 @@ describe("training/", () => {
     const repository = commandOf(the("Deployment").spec.template.spec.containers[0]).options.get("--model-repository")!;
     const file = relative(repository, options.get("--output")!);
     expect(file).toMatch(/^[a-z]+\/1\/model\.pt$/);
-    expect(container.args[0]).toContain(`mkdir -p ${dirname(options.get("--output")!)}\n`);
   });
 
-  test("its script is a shell's, ends in the command itself, and resumes where there is a checkpoint", () => {
+  test("its script is a shell's, makes the model's folder, and ends in the command itself", () => {
     const [script] = container.args as [string];
     expect(container.command).toEqual(["sh", "-euc"]);
     const folder = temporaryFolder();
     // Its own shell, below a folder of ours, and a command that says what it is given.
-    writeFileSync(join(folder, "lenet5"), '#!/bin/sh\necho "$*"\n', { mode: 0o755 });
-    const run = () => {
-      const moved = script.replaceAll(/(?<=[ =])\/(models|work)\//g, `${folder}/$1/`);
-      const env = { PATH: `${folder}:${process.env.PATH}` };
-      const { status, stdout, stderr } = spawnSync("sh", ["-euc", moved], { encoding: "utf8", env });
-      expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
-      return stdout.trimEnd();
-    };
-    const checkpoints = join(folder, "work", "checkpoints", "digits");
-    const fresh = run();
-    expect(fresh).toMatch(/^train --distributed /);
-    expect(fresh).toContain(`--checkpoint-dir ${checkpoints} `);
-    mkdirSync(checkpoints, { recursive: true });
-    writeFileSync(join(checkpoints, CHECKPOINT_NAME), "");
-    expect(run()).toBe(`${fresh} --resume`);
+    writeFileSync(join(folder, "lenet5"), '#!/bin/sh\necho "$$ $*"\n', { mode: 0o755 });
+    const moved = script.replaceAll(/(?<=[ =])\/(models|work)\//g, `${folder}/$1/`);
+    const env = { PATH: `${folder}:${process.env.PATH}` };
+    const { status, stdout, stderr, pid } = spawnSync("sh", ["-euc", moved], { encoding: "utf8", env });
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+    // The shell's own process, so that SIGTERM reaches the command.
+    expect(stdout).toMatch(new RegExp(`^${pid} train --distributed `));
+    expect(stdout).toContain(` --checkpoint-dir ${join(folder, "work", "checkpoints", "digits")} --resume auto `);
+    expect(existsSync(join(folder, dirname(options.get("--output")!)))).toBe(true);
   });
 });
 
 test("batch/: as many parts as pods, each with a file of its own", () => {
   const { spec } = the("Job", "lenet5-predict");
   const [container] = spec.template.spec.containers;
-  const env = new Map<string, Loose>(container.env.map((each: Loose) => [each.name, each]));
   expect(spec.completionMode).toBe("Indexed");
-  expect(env.get("WORLD_SIZE").value).toBe(String(spec.completions));
-  const fieldPath = "metadata.annotations['batch.kubernetes.io/job-completion-index']";
-  expect(env.get("RANK").valueFrom.fieldRef.fieldPath).toBe(fieldPath);
   const { options } = commandOf(container);
-  expect(options.get("--output")).toContain("$(RANK)");
+  expect(options.get("--shards")).toBe(String(spec.completions));
+  // The part is Kubernetes' to say.
+  const set = container.env.map(({ name }: Loose) => name);
+  for (const name of ["RANK", "WORLD_SIZE", "JOB_COMPLETION_INDEX"]) expect(set).not.toContain(name);
   expect(spec.parallelism).toBeLessThanOrEqual(spec.completions);
   expect(spec.template.spec.restartPolicy).toBe("Never");
   expect(spec.podFailurePolicy.rules.at(-1).onExitCodes).toMatchObject({ containerName: container.name, values: [2] });
