@@ -136,7 +136,12 @@ export function serverSettings(options: ServerOptions): ServerSettings {
   const read = readOptions(options, NAMES, "createServer");
   const { host = "127.0.0.1", port = 8080, protocols = PROTOCOLS, page = true, device = "auto" } = read;
   const { bodyLimit = 2 ** 24, maxConnections = 4096, requestTimeoutMilliseconds = 30_000 } = read;
-  const { pollMilliseconds = 1000, drainMilliseconds = 10_000, shutdownDelayMilliseconds = 0, logLevel = "warn" } = read;
+  const {
+    pollMilliseconds = 1000,
+    drainMilliseconds = 10_000,
+    shutdownDelayMilliseconds = 0,
+    logLevel = "warn",
+  } = read;
   const limits = {
     maxBatchSize: 64,
     maxQueueDelayMicroseconds: 0,

@@ -66,7 +66,8 @@ function podsOf({ file, object }: Manifest): Pod[] {
       labels: template.metadata.labels,
     }));
   if (kind === "ServingRuntime") {
-    const { securityContext, terminationGracePeriodSeconds, enableServiceLinks } = the("InferenceService").spec.predictor;
+    const { securityContext, terminationGracePeriodSeconds, enableServiceLinks } =
+      the("InferenceService").spec.predictor;
     const whole = { securityContext, terminationGracePeriodSeconds, enableServiceLinks };
     return [{ where: file, spec: { ...whole, ...spec }, labels: {} }];
   }
@@ -224,7 +225,8 @@ describe("what a pod may do", () => {
     const known = claims.map(({ object }) => object.metadata.name);
     const volumes = new Map<string, Loose>(pod.spec.volumes.map((volume: Loose) => [volume.name, volume]));
     for (const { name } of container.volumeMounts) expect([...volumes.keys()]).toContain(name);
-    for (const { persistentVolumeClaim: claim } of volumes.values()) if (claim) expect(known).toContain(claim.claimName);
+    for (const { persistentVolumeClaim: claim } of volumes.values())
+      if (claim) expect(known).toContain(claim.claimName);
     const { name, options } = commandOf(container);
     const mountOf = (path: string) =>
       container.volumeMounts.find(({ mountPath }: Loose) => path.startsWith(`${mountPath}/`)) as Loose;
@@ -310,7 +312,9 @@ describe.each(servers)("the server of $where", ({ where, pod, container }) => {
     const probes = ["startupProbe", "readinessProbe", "livenessProbe"].map((name) => container[name].httpGet);
     const templateOf = (kind: string): Loose => (kind === "Deployment" ? the(kind).spec.template : the(kind));
     const isPlain = where.startsWith("server");
-    const annotations = isPlain ? templateOf("Deployment").metadata.annotations : the("ServingRuntime").spec.annotations;
+    const annotations = isPlain
+      ? templateOf("Deployment").metadata.annotations
+      : the("ServingRuntime").spec.annotations;
     for (const { path, port } of probes) {
       expect([...declared.keys()]).toContain(nameOf(port));
       const answer = await fetch(`${urlOf(nameOf(port))}${path}`);
@@ -319,7 +323,8 @@ describe.each(servers)("the server of $where", ({ where, pod, container }) => {
     expect(annotations["prometheus.io/scrape"]).toBe("true");
     const scraped = nameOf(Number(annotations["prometheus.io/port"]));
     const metrics = await (await fetch(`${urlOf(scraped)}${annotations["prometheus.io/path"]}`)).text();
-    const wanted = the("HorizontalPodAutoscaler").spec.metrics.find(({ type }: Loose) => type === "Pods").pods.metric.name;
+    const wanted = the("HorizontalPodAutoscaler").spec.metrics.find(({ type }: Loose) => type === "Pods").pods.metric
+      .name;
     expect(metrics).toMatch(new RegExp(`^${wanted}\\{model="digits",version="1"\\} \\d`, "m"));
     // Not ready at once, and with the options' own delay not ended either.
     child.kill("SIGTERM");

@@ -102,7 +102,8 @@ backend grpc
 ${slots("proto h2")}
 `,
     );
-    if (haproxy === undefined) throw new Error("No HAProxy: install it (Debian: apt-get install haproxy), or set LENET5_HAPROXY");
+    if (haproxy === undefined)
+      throw new Error("No HAProxy: install it (Debian: apt-get install haproxy), or set LENET5_HAPROXY");
     const child = spawn(haproxy, ["-db", "-f", file], { stdio: ["ignore", "ignore", "pipe"] });
     onTestFinished(() => {
       child.kill("SIGKILL");
