@@ -182,18 +182,9 @@ class Load {
       }),
     );
     const overHttp = (keep: boolean) => async (n: number) => label(await post(http, bodies[n]!, keep ? agent : false));
-    const overGrpc = async (n: number): Promise<number> => {
-      const reply = await client.call("ModelInfer", {
-        model_name: "digits",
-        inputs: [{ name: "input0", datatype: "FP32", shape: [1, 1, 28, 28] }],
-        outputs: [{ name: "label" }],
-        raw_input_contents: [Buffer.from(digits.pixels[n]!.buffer)],
-      });
-      return Number((reply.raw_output_contents[0] as Buffer).readBigInt64LE());
-    };
     for (let i = 0; i < 8; i++) this.#add("kept", overHttp(true));
     for (let i = 0; i < 4; i++) this.#add("fresh", overHttp(false));
-    for (let i = 0; i < 4; i++) this.#add("grpc", overGrpc);
+    for (let i = 0; i < 4; i++) this.#add("grpc", (n) => call(client, n));
   }
 
   #add(way: keyof Load["answered"], ask: (n: number) => Promise<number>): void {
@@ -237,6 +228,16 @@ function post(port: number, body: string, agent: Agent | false): Promise<string>
     sent.on("timeout", () => sent.destroy(new Error("no answer within 20 s")));
     sent.on("error", reject).end(body);
   });
+}
+
+async function call(client: Client, n: number): Promise<number> {
+  const reply = await client.call("ModelInfer", {
+    model_name: "digits",
+    inputs: [{ name: "input0", datatype: "FP32", shape: [1, 1, 28, 28] }],
+    outputs: [{ name: "label" }],
+    raw_input_contents: [Buffer.from(digits.pixels[n]!.buffer)],
+  });
+  return Number((reply.raw_output_contents[0] as Buffer).readBigInt64LE());
 }
 
 function label(text: string): number {
@@ -318,3 +319,39 @@ describe.runIf(haproxy !== undefined || process.env.CI === "true")("three server
     expect(load.lost.length).toBeGreaterThan(0);
   });
 });
+
+test("a client of gRPC that spreads its calls itself loses none to a server that goes", {
+  timeout: 60_000,
+}, async () => {
+  // As of a Service without an address of its own: the name has the addresses of all pods, and goes on having an old one for a while.
+  const [going, staying] = await Promise.all([pod(300), pod(300)]);
+  const service_config = JSON.stringify({ loadBalancingConfig: [{ round_robin: {} }] });
+  const addresses = [going, staying].map(({ grpcPort }) => `127.0.0.1:${grpcPort}`);
+  const client = new Client(`ipv4:${addresses.join(",")}`, { "grpc.service_config": service_config });
+  let isOver = false;
+  let answered = 0;
+  const work = async (_: unknown, n: number): Promise<void> => {
+    while (!isOver) {
+      expect(await call(client, n)).toBe(digits.labels[n]);
+      answered += 1;
+    }
+  };
+  const all = Promise.all(Array.from({ length: 8 }, work));
+  await wait(300);
+  const before = await requestsOf(going);
+  going.child.kill("SIGTERM");
+  expect(await going.ended).toEqual([0, null]);
+  const then = answered;
+  await wait(300);
+  isOver = true;
+  await all;
+  client.close();
+  expect(before).toBeGreaterThan(0);
+  expect(answered).toBeGreaterThan(then);
+});
+
+/** How many calls of gRPC a server has counted. */
+async function requestsOf({ url }: ServeProcess): Promise<number> {
+  const text = await (await fetch(`${url}/metrics`)).text();
+  return Number(/^lenet5_requests_total\{protocol="open-inference-grpc".*\} (\d+)$/m.exec(text)?.[1]);
+}

@@ -26,11 +26,13 @@ export class Client {
   readonly health;
   readonly metadata = new grpc.Metadata();
 
-  constructor(port: number, options: grpc.ChannelOptions = {}) {
+  /** @param at - a port of this machine, or an address as gRPC writes it */
+  constructor(at: number | string, options: grpc.ChannelOptions = {}) {
     const limits = { "grpc.max_send_message_length": -1, "grpc.max_receive_message_length": -1, ...options };
     const credentials = grpc.credentials.createInsecure();
-    this.inference = new packages.inference.GRPCInferenceService(`127.0.0.1:${port}`, credentials, limits);
-    this.health = new packages.grpc.health.v1.Health(`127.0.0.1:${port}`, credentials, limits);
+    const address = typeof at === "number" ? `127.0.0.1:${at}` : at;
+    this.inference = new packages.inference.GRPCInferenceService(address, credentials, limits);
+    this.health = new packages.grpc.health.v1.Health(address, credentials, limits);
   }
 
   /** One call of the inference service, or of Health for Check. */
