@@ -1,5 +1,5 @@
 # Target lenet5_torch: the headers and libraries of LENET5_LIBTORCH, and of no other folder.
-# Sets LENET5_TORCH_VERSION, LENET5_CXX11_ABI, LENET5_CXX_STANDARD, LENET5_TORCH_CUDA.
+# Sets LENET5_TORCH_VERSION, LENET5_CXX11_ABI, LENET5_CXX_STANDARD, LENET5_TORCH_CUDA, LENET5_TORCH_C10D.
 #
 # The CUDA libraries are not linked: libtorch registers its CUDA part when libtorch_cuda is opened, which the loader does
 # where it is there. So one core serves a CPU and a CUDA libtorch of the same version.
@@ -64,6 +64,13 @@ foreach(NAME c10 torch_cpu)
   endif()
 endforeach()
 file(GLOB LENET5_TORCH_CUDA "${TORCH_LIB}/*torch_cuda${CMAKE_SHARED_LIBRARY_SUFFIX}")
+
+# Distributed training: c10d as native/core/process_group.cpp knows it, which Windows' wheels do not export.
+set(LENET5_TORCH_C10D OFF)
+if(LENET5_TORCH_VERSION VERSION_GREATER_EQUAL 2.10 AND NOT WIN32
+   AND EXISTS "${TORCH_INCLUDE}/torch/csrc/distributed/c10d/ProcessGroupGloo.hpp")
+  set(LENET5_TORCH_C10D ON)
+endif()
 
 # Wheels before 2.7 were built with the old ABI of std::string; their mangled names tell.
 if(WIN32 OR APPLE)

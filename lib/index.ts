@@ -26,6 +26,7 @@ export { type ImageTensorOptions, imageTensor } from "./data/image-tensor.js";
 export { mnist } from "./data/mnist.js";
 export type { NamedDataset, NamedDatasetOptions } from "./data/named-dataset.js";
 export * as syntheticDigits from "./data/synthetic-digits.js";
+export type { DistributedOptions } from "./distributed/rendezvous.js";
 export type { DownloadProgress } from "./download.js";
 export { ERRORS, type ErrorCode, type ErrorName, isLeNet5Error, LeNet5Error } from "./errors.js";
 export { exportSafetensors } from "./export/export-safetensors.js";

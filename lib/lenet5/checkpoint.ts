@@ -41,6 +41,7 @@ export function runSettings(
     // The set itself, in one number: a run does not go on with other images or labels.
     data: survey.crc32,
     batchSize: request.batchSize,
+    ...(request.accumulated === 1 ? {} : { gradientAccumulation: request.accumulated }),
     learningRate: request.learningRate,
     beta1: request.beta1,
     beta2: request.beta2,

@@ -1,6 +1,7 @@
 // The options of `fit`: their defaults, their checks, and the request that goes to the native trainer.
 import { classNamesOf, labelsByName } from "../data/class-names.js";
 import { checkLabels, type Dataset } from "../data/dataset.js";
+import { type DistributedOptions, type Rendezvous, rendezvousOf } from "../distributed/rendezvous.js";
 import { expected, expectedButGot } from "../errors.js";
 import { isFloat32Array, isInt32Array, isObject, isUint8Array, lengthOf } from "../is.js";
 import type { NativeFitRequest, NativeImageSet } from "../native/types.js";
@@ -43,8 +44,13 @@ export interface EarlyStoppingOptions {
 export interface FitOptions {
   /** Passes over the training set. @defaultValue 3; with augmentation 30 */
   epochs?: number;
-  /** Images a step. @defaultValue 64 */
+  /** Images of a batch, of all ranks together. @defaultValue 64 */
   batchSize?: number;
+  /**
+   * Batches whose gradients make one step of Adam: fewer steps, and fewer sums over slow networks, with the same gradient as
+   * one batch as large as they are together. @defaultValue 1
+   */
+  gradientAccumulation?: number;
   /** Adam's learning rate; with `one-cycle` its peak. @defaultValue 0.005 */
   learningRate?: number;
   /** Adam's decay rates of the first and second moment. @defaultValue [0.9, 0.999] */
@@ -81,8 +87,19 @@ export interface FitOptions {
   signal?: AbortSignal;
   /** Folder that receives `checkpoint.safetensors` after each epoch. */
   checkpointDirectory?: string;
-  /** Continue from `checkpointDirectory`; the run must have the same settings. @defaultValue false */
-  resume?: boolean;
+  /**
+   * Continue from `checkpointDirectory`; the run must have the same settings. `"auto"`: where there is a checkpoint, and begin
+   * where there is none. @defaultValue false
+   */
+  resume?: boolean | "auto";
+  /**
+   * Train together with other processes, over PyTorch's c10d with Gloo: torchrun, Kubeflow's PyTorchJob or a script starts
+   * them and sets `RANK`, `WORLD_SIZE`, `MASTER_ADDR` and `MASTER_PORT`, as for PyTorch's `env://`. All ranks call `fit` with
+   * the same data and options. They begin with rank 0's weights and share each batch: losses and weights are those of one
+   * process, up to rounding. Rank 0 alone evaluates and writes checkpoints; all are told its figures and end with the same
+   * weights. Needs libtorch, with either engine; one such training a process at a time. @defaultValue false
+   */
+  distributed?: boolean | DistributedOptions;
   /** Seconds between progress events; 0 means one a step, of which none is dropped. @defaultValue 0.1 */
   progressInterval?: number;
 }
@@ -123,6 +140,8 @@ export interface EpochEvent {
   imagesPerSecond: number;
   /** Learning rate of the epoch's last step. */
   learningRate: number;
+  /** With `distributed`: of `seconds`, those in which the ranks summed their gradients, waiting for each other included. */
+  communicationSeconds?: number;
   /** Loss, accuracy and macro averages of precision, recall and F1 on `validation`. */
   validation?: Metrics;
   /** The checkpoint just written. */
@@ -135,6 +154,7 @@ export type FitEvent = ProgressEvent | EpochEvent;
 const FIT_OPTIONS = [
   "epochs",
   "batchSize",
+  "gradientAccumulation",
   "learningRate",
   "betas",
   "epsilon",
@@ -148,6 +168,7 @@ const FIT_OPTIONS = [
   "signal",
   "checkpointDirectory",
   "resume",
+  "distributed",
   "progressInterval",
 ] as const satisfies readonly (keyof FitOptions)[];
 
@@ -166,7 +187,9 @@ export interface FitPlan {
   request: NativeFitRequest;
   signal: AbortSignal | undefined;
   checkpointDirectory: string | undefined;
-  resume: boolean;
+  resume: boolean | "auto";
+  /** Where the other ranks are, in a training with others. */
+  rendezvous: Rendezvous | undefined;
   /** The training set's class names. */
   classNames: string[] | undefined;
 }
@@ -182,6 +205,7 @@ export function fitPlan(
 ): FitPlan {
   const given = readOptions(options, FIT_OPTIONS, "fit");
   const { validation, signal, checkpointDirectory, resume = false, progressInterval = 0.1, seed = model.seed } = given;
+  const { gradientAccumulation = 1 } = given;
   const augmentation = augmentationOf(given.augmentation);
   const recipe = augmentation === undefined ? DEFAULT_RECIPE : AUGMENTED_RECIPE;
   const { epochs, batchSize, learningRate, betas, epsilon, weightDecay, schedule } = { ...recipe, ...given };
@@ -191,6 +215,7 @@ export function fitPlan(
   const trainSet = imageSet(train, { numClasses, classNames: ownClassNames }, "train", classNames);
   wholeNumber(epochs, "epochs", 1, 1_000_000);
   wholeNumber(batchSize, "batchSize", 1, 1_000_000);
+  wholeNumber(gradientAccumulation, "gradientAccumulation", 1, 1_000_000);
   finiteNumber(learningRate, "learningRate", "above 0", (value) => value > 0);
   if (!Array.isArray(betas) || betas.length !== 2) throw expected("INVALID_OPTION", "two numbers", "betas", betas);
   const [beta1, beta2] = Array.from(betas, (beta, i) =>
@@ -202,13 +227,22 @@ export function fitPlan(
   wholeNumber(seed, "seed", 0);
   finiteNumber(progressInterval, "progressInterval", "of at least 0", (value) => value >= 0);
   optionalSignal(signal);
-  trueOrFalse(resume, "resume");
+  if (resume !== "auto") trueOrFalse(resume, "resume");
   if (checkpointDirectory !== undefined && (typeof checkpointDirectory !== "string" || checkpointDirectory === "")) {
     throw expected("INVALID_OPTION", "a folder's path", "checkpointDirectory", checkpointDirectory);
   }
-  if (resume && checkpointDirectory === undefined) {
-    const wanted = "a folder's path (because resume is true)";
+  if (resume !== false && checkpointDirectory === undefined) {
+    const wanted = `a folder's path (because resume is ${resume})`;
     throw expected("INVALID_OPTION", wanted, "checkpointDirectory", checkpointDirectory);
+  }
+  const rendezvous = rendezvousOf(given.distributed);
+  if (rendezvous !== undefined && rendezvous.worldSize > batchSize) {
+    throw expected(
+      "INVALID_OPTION",
+      `at least ${rendezvous.worldSize}, an image for each rank,`,
+      "batchSize",
+      batchSize,
+    );
   }
   const classWeights = classWeightsOf(given.classWeights, trainSet.labels, numClasses);
   const earlyStopping = earlyStoppingOf(given.earlyStopping, validation);
@@ -221,6 +255,7 @@ export function fitPlan(
     ...(validation === undefined ? {} : { validation: imageSet(validation, classes, "validation") }),
     epochs,
     batchSize,
+    accumulated: gradientAccumulation,
     learningRate,
     beta1: beta1!,
     beta2: beta2!,
@@ -234,7 +269,7 @@ export function fitPlan(
     ...(classWeights === undefined ? {} : { classWeights }),
     ...(earlyStopping === undefined ? {} : { earlyStopping }),
   };
-  return { request, signal, checkpointDirectory, resume, classNames };
+  return { request, signal, checkpointDirectory, resume, rendezvous, classNames };
 }
 
 /** Largest strengths: beyond them nothing is left of a digit. */

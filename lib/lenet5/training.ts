@@ -5,7 +5,16 @@
 // checkpoints of all epochs that have ended on disk. Resolution: one generator whose `finally` they all pass through.
 import { onAbort, throwIfAborted } from "../abort.js";
 import { type Normalization, normalizationOfHistogram } from "../data/dataset.js";
-import type { NativeEvaluation, NativeFit, NativeFitEvent, NativeFitResult, NativeSurvey } from "../native/types.js";
+import { type Card, RanksOfTraining } from "../distributed/ranks-of-training.js";
+import { isLeNet5Error } from "../errors.js";
+import type {
+  NativeEvaluation,
+  NativeFit,
+  NativeFitEvent,
+  NativeFitResult,
+  NativeSurvey,
+  NativeTrainingState,
+} from "../native/types.js";
 import { nativeCall, nativeCallSync } from "../native.js";
 import { type RunSettings, readCheckpoint, runSettings, writeCheckpoint } from "./checkpoint.js";
 import { EventQueue } from "./event-queue.js";
@@ -37,12 +46,19 @@ export interface Trainee {
 export async function* train(
   model: Trainee,
   fit: NativeFit,
-  { request, signal, checkpointDirectory, resume }: Omit<FitPlan, "request" | "classNames"> & { request: RunRequest },
+  {
+    request,
+    signal,
+    checkpointDirectory,
+    resume,
+    rendezvous,
+  }: Omit<FitPlan, "request" | "classNames"> & { request: RunRequest },
 ): TrainingEvents {
   model.begin();
   const queue = new EventQueue<NativeFitEvent>(request.progressSeconds === 0);
   let running: Promise<NativeFitResult> | undefined;
   let checkpoints: Checkpoints | undefined;
+  let ranks: RanksOfTraining | undefined;
   let off = () => {};
   let over = false;
   // When the native run has ended, whether or not anybody asks for another event: a loop that was forgotten must not keep
@@ -57,17 +73,25 @@ export async function* train(
   };
   try {
     throwIfAborted(signal, "The training");
-    const wanted = model.normalization === undefined || checkpointDirectory !== undefined;
+    const wanted = model.normalization === undefined || checkpointDirectory !== undefined || rendezvous !== undefined;
     const survey = wanted ? await nativeCall(() => fit.survey()) : undefined;
     const normalization = model.normalization ?? roundedNormalization(survey!);
-    if (checkpointDirectory !== undefined) {
+    if (rendezvous !== undefined) {
+      ranks = await RanksOfTraining.meet(rendezvous, cardOf(model, request, survey!, normalization), signal);
+    }
+    // The first rank's are everybody's.
+    if (checkpointDirectory !== undefined && (rendezvous?.rank ?? 0) === 0) {
       checkpoints = new Checkpoints(checkpointDirectory, model, request, survey!, normalization);
     }
-    const state = resume ? await checkpoints!.read() : undefined;
+    const state = await checkpoints?.resumed(resume);
     throwIfAborted(signal, "The training");
     model.checkUsable();
 
-    const options = { normalization, ...(state === undefined ? {} : { resume: state }) };
+    const options = {
+      normalization,
+      ...(state === undefined ? {} : { resume: state }),
+      ...(ranks === undefined ? {} : { ranks: ranks.native }),
+    };
     const started = nativeCallSync(() => fit.start(options, (event) => queue.push(event)));
     model.adopt(normalization);
     running = nativeCall(() => started);
@@ -90,13 +114,31 @@ export async function* train(
     throwIfAborted(signal, "The training");
     model.checkUsable();
     return { stoppedEarly, bestEpoch };
+  } catch (error) {
+    ranks?.leave(error);
+    throw error;
   } finally {
     fit.stop();
     await running?.catch(() => {});
+    ranks?.free();
     end();
     // Epochs that ended while the loop was elsewhere, before it was left.
     await checkpoints?.writeLast(queue.drain());
   }
+}
+
+/** What all ranks must have alike: what a checkpoint depends on, and what is one rank's affair there. */
+function cardOf(model: Trainee, request: RunRequest, survey: NativeSurvey, normalization: Normalization): Card {
+  const { numClasses, engine, device } = model;
+  const { data, mean, std, ...settings } = runSettings(request, survey, {
+    ...{ numClasses, engine, device: device.replace(/:\d+$/, "") },
+    ...normalization,
+  });
+  // What follows from something else comes behind it: the first difference is the one that is told.
+  return {
+    ...{ data: data!, ...settings, epochs: request.epochs },
+    ...{ validation: survey.validationCrc32 ?? "none", mean: mean!, std: std! },
+  };
 }
 
 function roundedNormalization({ histogram }: NativeSurvey): Normalization {
@@ -148,8 +190,15 @@ class Checkpoints {
     this.#settings = runSettings(request, survey, { numClasses, engine, device, ...normalization });
   }
 
-  read() {
-    return readCheckpoint(this.#directory, this.#settings, this.#epochs);
+  /** Where the run goes on, if it is to. */
+  async resumed(resume: boolean | "auto"): Promise<NativeTrainingState | undefined> {
+    if (resume === false) return undefined;
+    try {
+      return await readCheckpoint(this.#directory, this.#settings, this.#epochs);
+    } catch (error) {
+      if (resume === "auto" && isLeNet5Error(error) && error.code === "LENET5_CHECKPOINT_NOT_FOUND") return undefined;
+      throw error;
+    }
   }
 
   /** Writes the checkpoint of an epoch and returns its path. */

@@ -41,7 +41,10 @@ export interface NativeFitRequest {
   train: NativeImageSet;
   validation?: NativeImageSet;
   epochs: number;
+  /** Of all ranks together. */
   batchSize: number;
+  /** Batches whose gradients make one step. */
+  accumulated: number;
   learningRate: number;
   beta1: number;
   beta2: number;
@@ -81,6 +84,8 @@ export type NativeFitEvent =
       seconds: number;
       imagesPerSecond: number;
       learningRate: number;
+      /** With other ranks. */
+      communicationSeconds?: number;
       /** Without the confusion matrix. */
       validation?: NativeEvaluation;
       state?: NativeTrainingState;
@@ -112,10 +117,10 @@ export interface NativeFit {
   survey(): Promise<NativeSurvey>;
   /**
    * Begins the run, on a thread of its own; once only. A `normalization` and the weights of `resume` become the model's
-   * before this returns.
+   * before this returns. With `ranks` it trains with them: `resume` is rank 0's to give.
    */
   start(
-    options: { normalization?: { mean: number; std: number }; resume?: NativeTrainingState },
+    options: { normalization?: { mean: number; std: number }; resume?: NativeTrainingState; ranks?: NativeRanks },
     onEvent: (event: NativeFitEvent) => void,
   ): Promise<NativeFitResult>;
   /** Ends the run within one batch, of its validation too; the model keeps the weights of that moment. */
@@ -124,6 +129,22 @@ export interface NativeFit {
   halt(): void;
   /** `stop`, and gives the data back. */
   dispose(): void;
+}
+
+/** The ranks of a training; of either addon's training. */
+export type NativeRanks = object;
+
+/** Where and as whom a rank joins, see lib/distributed/rendezvous.ts. */
+export interface NativeRanksRequest {
+  rank: number;
+  size: number;
+  host: string;
+  port: number;
+  serves: boolean;
+  attempt: string;
+  /** What this rank says of itself. */
+  card: string;
+  timeoutSeconds: number;
 }
 
 export interface NativeEvaluation {
@@ -358,6 +379,15 @@ export interface LibtorchAddon extends LeNet5Addon {
   /** Largest difference between the archive's log-probabilities and those of the weights, on a fixed batch. */
   verifyTorchScript(archive: Uint8Array, weights: NativeWeights): Promise<number>;
   devices(): string[];
+  /** Meets the other ranks; their cards, by rank. */
+  joinRanks(
+    request: NativeRanksRequest,
+    cancellation?: NativeCancellation,
+  ): Promise<{ ranks: NativeRanks; cards: string[] }>;
+  /** Tells the others why this rank ends, without waiting; nothing once the training's end has been told. */
+  leaveRanks(ranks: NativeRanks, reason: string): void;
+  /** Ends the connections, once a training that has them has ended. */
+  freeRanks(ranks: NativeRanks): void;
   /** libtorch computes on as many threads as this says, from now on. */
   followThreads(threadsCell: object): void;
 }

@@ -12,6 +12,7 @@
 #include "evaluation_js.h"
 #include "external.h"
 #include "js_error.h"
+#include "ranks_table.h"
 #include "typed_arrays.h"
 
 namespace lenet5::addon {
@@ -38,6 +39,7 @@ Napi::Object to_js(Napi::Env env, const EpochResult& result) {
   event.Set("seconds", result.seconds);
   event.Set("imagesPerSecond", result.images_per_second);
   event.Set("learningRate", result.learning_rate);
+  if (result.communication_seconds) event.Set("communicationSeconds", *result.communication_seconds);
   if (result.validation) {
     Napi::Object validation = Napi::Object::New(env);
     set_counts(env, validation, *result.validation);
@@ -115,6 +117,7 @@ struct Run {
   std::shared_ptr<Model::Busy> busy;
   std::shared_ptr<const FitRequest> request;
   TrainingState start;
+  std::shared_ptr<Collective> ranks;
 };
 
 void run_to_end(Run run, Channel channel, const Cancellation& stop) {
@@ -123,9 +126,13 @@ void run_to_end(Run run, Channel channel, const Cancellation& stop) {
     TrainObserver observer;
     observer.progress = [&](const Progress& progress) { send(channel, progress); };
     observer.epoch = [&](const EpochResult& result) { send(channel, result); };
-    finished.result = run.model->fit(run.request->options, run.request->data, std::move(run.start), stop, observer);
+    finished.result =
+        run.model->fit(run.request->options, run.request->data, std::move(run.start), stop, observer, run.ranks.get());
+    if (run.ranks && finished.result.stopped) run.ranks->leave("it was stopped");
+    if (run.ranks && !finished.result.stopped) run.ranks->finish();
   } catch (...) {
     finished.error = current_error();
+    if (run.ranks) run.ranks->leave(finished.error->what());
   }
   // Whoever hears of the end may begin the next training at once.
   run = Run{};
@@ -227,7 +234,7 @@ Napi::Value FitClass::JS_survey(const Napi::CallbackInfo& info) {
                         [&]() -> Napi::Value { return AsyncTask::start(new SurveyTask(info.Env(), request())); });
 }
 
-// start({ normalization?, resume? }, onEvent)
+// start({ normalization?, resume?, ranks? }, onEvent)
 Napi::Value FitClass::JS_start(const Napi::CallbackInfo& info) {
   return with_js_errors(info.Env(), [&]() -> Napi::Value {
     const Napi::Object options = object_of(info[0], "start");
@@ -239,6 +246,7 @@ Napi::Value FitClass::JS_start(const Napi::CallbackInfo& info) {
       changed = {number_of(object.Get("mean"), "mean"), number_of(object.Get("std"), "std")};
     }
     TrainingState start;
+    auto ranks = ranks_of(options.Get("ranks"), "ranks");
     // Held here and asked for again: reading `resume` may run code that disposes of this.
     const auto data = request();
     const auto model = model_;
@@ -250,7 +258,7 @@ Napi::Value FitClass::JS_start(const Napi::CallbackInfo& info) {
     started_ = true;
     if (changed) model->set_normalization(*changed);
     if (!start.optimizer.parameters.empty()) model->set_parameters(start.optimizer.parameters);
-    return start_thread(info.Env(), {model, busy, data, std::move(start)}, on_event, run_);
+    return start_thread(info.Env(), {model, busy, data, std::move(start), std::move(ranks)}, on_event, run_);
   });
 }
 

@@ -85,6 +85,7 @@ std::shared_ptr<const FitRequest> fit_request_of(const Napi::Value& value, int64
   TrainOptions& options = request->options;
   options.epochs = count_in(object, "epochs", 1, kMaxEpochs);
   options.batch_size = count_in(object, "batchSize", 1, kMaxBatch);
+  options.accumulated = count_in(object, "accumulated", 1, kMaxBatch);
   options.adam = {number_in(object, "learningRate"), number_in(object, "beta1"), number_in(object, "beta2"),
                   number_in(object, "epsilon"), number_in(object, "weightDecay")};
   options.schedule = schedule_of(object.Get("schedule"));

@@ -147,18 +147,20 @@ class Leaves {
     }
   }
 
-  // `weights`: of the classes, or undefined.
+  // `weights`: of the classes, or undefined. `total`: the weight of the batch that these images are a part of.
   StepResult backward(const Normalization& normalization, const torch::Tensor& weights, const torch::Tensor& images,
-                      const torch::Tensor& labels) {
+                      const torch::Tensor& labels, std::optional<double> total = std::nullopt) {
     torch::AutoGradMode grad(true);
     gradient_.zero_();
     torch::Tensor scores = forward(leaves_, normalization, images);
     const auto correct = scores.detach().argmax(1).eq(labels).sum().item<int64_t>();
-    const double weight =
-        weights.defined() ? weights.index_select(0, labels).sum().item<double>() : static_cast<double>(labels.size(0));
+    const double weight = total               ? *total
+                          : weights.defined() ? weights.index_select(0, labels).sum().item<double>()
+                                              : static_cast<double>(labels.size(0));
     // A mean over nothing: PyTorch's is NaN.
     if (weight == 0) return {0, correct, 0};
-    torch::Tensor loss = torch::nll_loss(scores, labels, weights);
+    const torch::Tensor loss = total ? at::nll_loss(scores, labels, weights, at::Reduction::Sum) / *total
+                                     : at::nll_loss(scores, labels, weights);
     loss.backward();
     return {loss.item<double>(), correct, weight};
   }
@@ -166,6 +168,9 @@ class Leaves {
   torch::Tensor& flat() { return flat_; }
   const torch::Tensor& flat() const { return flat_; }
   const torch::Tensor& gradient() const { return gradient_; }
+  void take_gradient(const float* values) {
+    gradient_.copy_(torch::from_blob(const_cast<float*>(values), {gradient_.numel()}));
+  }
 
  private:
   torch::Tensor flat_, gradient_;
@@ -190,6 +195,27 @@ class LibtorchTraining : public Training {
                                                label_tensor(batch.labels, batch.indices, batch.count, device_));
     adam(options);
     return result;
+  }
+
+  int64_t gradient_length() const override { return leaves_.gradient().numel(); }
+
+  StepResult part(const Batch& batch, float* gradients) override {
+    if (batch.count == 0) {
+      std::fill_n(gradients, gradient_length(), 0.0F);
+      return {0, 0, 0};
+    }
+    use_libtorch_threads();
+    const StepResult result =
+        leaves_.backward(normalization_, class_weights_, image_tensor(batch, device_),
+                         label_tensor(batch.labels, batch.indices, batch.count, device_), batch.whole_weight);
+    torch::from_blob(gradients, {gradient_length()}).copy_(leaves_.gradient());
+    return result;
+  }
+
+  void apply(const float* gradients, const AdamOptions& options) override {
+    torch::NoGradGuard no_grad;
+    leaves_.take_gradient(gradients);
+    adam(options);
   }
 
   OptimizerState state() const override {

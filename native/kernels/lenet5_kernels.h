@@ -93,6 +93,14 @@ class Trainer {
   // Throws std::invalid_argument for a label outside 0 … classes - 1 or an empty batch, before anything changes.
   StepResult step(const uint8_t* images, int size, const int32_t* labels, const int64_t* indices, int64_t count,
                   const AdamOptions& options);
+  // The same step in two halves, for a batch that several trainers share: each computes a part of the gradient, their
+  // sum is applied by all. Both in an order of the trainer's own, gradient_length() floats long.
+  int64_t gradient_length() const;
+  // These images' part of the mean loss's gradient over a batch whose weights (of the images, or of their labels) sum
+  // to `total`; the result's loss is their part of the mean. No images are a part of zeros. Throws as `step`.
+  StepResult part(const uint8_t* images, int size, const int32_t* labels, const int64_t* indices, int64_t count,
+                  double total, float* gradients);
+  void apply(const float* gradients, const AdamOptions& options);
   // The mean loss's gradient over a batch, flat in state-dict order; leaves the weights alone. labels[i] is image i's.
   StepResult gradients(const Images& images, const int32_t* labels, float* gradients);
 

@@ -242,6 +242,25 @@ struct Trainer::Impl {
     for (const int32_t label : labels) total_weight += static_cast<double>(class_weights[static_cast<size_t>(label)]);
   }
 
+  AdamStep adam(const AdamOptions& options) const {
+    const double t = static_cast<double>(steps + 1);
+    const double correction1 = 1 - std::pow(options.beta1, t), correction2 = 1 - std::pow(options.beta2, t);
+    return {static_cast<float>(1 - options.beta1),   static_cast<float>(options.beta2),
+            static_cast<float>(1 - options.beta2),   static_cast<float>(1 / std::sqrt(correction2)),
+            static_cast<float>(options.epsilon),     static_cast<float>(options.learning_rate / correction1),
+            static_cast<float>(options.weight_decay)};
+  }
+
+  // Gradients that are there already.
+  void apply_given(const float* gradients, const Update& update) {
+    constexpr int64_t piece = 4096;  // floats a task takes
+    parallel_for((layout.size + piece - 1) / piece, [&](int64_t task) {
+      const FlushSubnormals flush;
+      const int64_t from = task * piece;
+      kernels.update(gradients + from, std::min(piece, layout.size - from), from, update);
+    });
+  }
+
   StepResult run(const Batch& batch, const Update& update) {
     const int64_t threads = std::max<int64_t>(1, std::min<int64_t>(num_threads(), batch.count));
     reserve(batch.count, threads);
@@ -309,18 +328,30 @@ void Trainer::set_class_weights(const std::vector<float>& weights) {
 StepResult Trainer::step(const uint8_t* images, int size, const int32_t* labels, const int64_t* indices, int64_t count,
                          const AdamOptions& options) {
   impl_->take_labels(labels, indices, count);
-  const double t = static_cast<double>(impl_->steps + 1);
-  const double correction1 = 1 - std::pow(options.beta1, t), correction2 = 1 - std::pow(options.beta2, t);
-  const AdamStep adam = {
-      static_cast<float>(1 - options.beta1),   static_cast<float>(options.beta2),
-      static_cast<float>(1 - options.beta2),   static_cast<float>(1 / std::sqrt(correction2)),
-      static_cast<float>(options.epsilon),     static_cast<float>(options.learning_rate / correction1),
-      static_cast<float>(options.weight_decay)};
-  const StepResult result =
-      impl_->run({images, PixelType::uint8, size, indices, count},
-                 {impl_->parameters.get(), impl_->exp_avg.get(), impl_->exp_avg_sq.get(), nullptr, adam});
+  const StepResult result = impl_->run(
+      {images, PixelType::uint8, size, indices, count},
+      {impl_->parameters.get(), impl_->exp_avg.get(), impl_->exp_avg_sq.get(), nullptr, impl_->adam(options)});
   ++impl_->steps;
   return result;
+}
+
+int64_t Trainer::gradient_length() const { return impl_->layout.size; }
+
+StepResult Trainer::part(const uint8_t* images, int size, const int32_t* labels, const int64_t* indices, int64_t count,
+                         double total, float* gradients) {
+  if (count == 0) {
+    std::fill_n(gradients, impl_->layout.size, 0.0f);
+    return {0, 0, 0};
+  }
+  impl_->take_labels(labels, indices, count);
+  impl_->total_weight = total;
+  return impl_->run({images, PixelType::uint8, size, indices, count}, {nullptr, nullptr, nullptr, gradients, {}});
+}
+
+void Trainer::apply(const float* gradients, const AdamOptions& options) {
+  impl_->apply_given(gradients, {impl_->parameters.get(), impl_->exp_avg.get(), impl_->exp_avg_sq.get(), nullptr,
+                                 impl_->adam(options)});
+  ++impl_->steps;
 }
 
 StepResult Trainer::gradients(const Images& images, const int32_t* labels, float* gradients) {

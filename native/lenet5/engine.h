@@ -25,6 +25,10 @@ struct Batch {
   const int32_t* labels;
   const int64_t* indices;
   int64_t count;
+  // Of a batch whose images several ranks share, this is one's part; of the whole: its images, and the sum of their
+  // weights (1 each, or those of their labels' classes).
+  int64_t whole_count;
+  double whole_weight;
 };
 
 // Weights and optimiser at one moment. Empty moments are those of a fresh optimiser.
@@ -48,6 +52,11 @@ class Training {
   virtual ~Training() = default;
   // One step of Adam (Kingma and Ba 2015, as torch.optim.Adam).
   virtual StepResult step(const Batch& batch, const AdamOptions& options) = 0;
+  // The same step in two halves, for a batch that is one's part of a whole. The parts' gradients, in an order of the
+  // engine's own, sum up to the whole's; so do the losses and counts of what `part` returns. A part may be empty.
+  virtual int64_t gradient_length() const = 0;
+  virtual StepResult part(const Batch& batch, float* gradients) = 0;
+  virtual void apply(const float* gradients, const AdamOptions& options) = 0;
   virtual OptimizerState state() const = 0;
 };
 

@@ -37,6 +37,15 @@ class FusedTraining : public Training {
     return trainer_.step(batch.images, batch.size, batch.labels, batch.indices, batch.count, options);
   }
 
+  int64_t gradient_length() const override { return trainer_.gradient_length(); }
+
+  StepResult part(const Batch& batch, float* gradients) override {
+    return trainer_.part(batch.images, batch.size, batch.labels, batch.indices, batch.count, batch.whole_weight,
+                         gradients);
+  }
+
+  void apply(const float* gradients, const AdamOptions& options) override { trainer_.apply(gradients, options); }
+
   OptimizerState state() const override {
     OptimizerState state;
     state.parameters.resize(length_);

@@ -67,12 +67,12 @@ std::shared_ptr<Model::Busy> Model::begin_training() {
 }
 
 TrainResult Model::fit(const TrainOptions& options, const TrainingData& data, TrainingState start,
-                       const Cancellation& stop, const TrainObserver& observer) {
+                       const Cancellation& stop, const TrainObserver& observer, Collective* ranks) {
   const WeightsPointer now = weights();
   if (start.optimizer.parameters.empty()) start.optimizer.parameters = now->parameters;
   TrainObserver observing = observer;
   observing.weights = [this](const std::vector<float>& parameters) { set_parameters(parameters); };
-  return train(*engine_, num_classes_, now->normalization, options, data, start, stop, observing);
+  return train(*engine_, num_classes_, now->normalization, options, data, std::move(start), stop, observing, ranks);
 }
 
 }  // namespace lenet5

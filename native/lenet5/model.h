@@ -44,9 +44,9 @@ class Model {
   std::shared_ptr<Busy> begin_training();
 
   // Trains from `start`, or from the model's own weights where `start` holds none; the weights of each whole epoch (and
-  // those at a stop) become the model's.
+  // those at a stop) become the model's. `ranks` as in `train`.
   TrainResult fit(const TrainOptions& options, const TrainingData& data, TrainingState start, const Cancellation& stop,
-                  const TrainObserver& observer);
+                  const TrainObserver& observer, Collective* ranks = nullptr);
 
  private:
   void replace(const Normalization* normalization, std::vector<float>* parameters);

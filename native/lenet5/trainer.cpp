@@ -6,6 +6,7 @@
 
 #include "error.h"
 #include "parameters.h"
+#include "shared_run.h"
 
 namespace lenet5 {
 
@@ -41,10 +42,14 @@ void check_state(const TrainingState& state, int64_t num_classes) {
 }
 
 TrainResult train(const Engine& engine, int64_t num_classes, const Normalization& normalization,
-                  const TrainOptions& options, const TrainingData& data, const TrainingState& start,
-                  const Cancellation& stop, const TrainObserver& observer) {
+                  const TrainOptions& options, const TrainingData& data, TrainingState start, const Cancellation& stop,
+                  const TrainObserver& observer, Collective* ranks) {
+  SharedRun run(ranks, stop);
+  if (!run.begin(start, num_classes)) return {true, false, 0};
   const auto training = engine.training(normalization, start.optimizer, options.class_weights);
-  Batches batches(data.train, options.batch_size, options.seed, start.generator, options.augmentation);
+  // The gradient of some batches is that of one as large as they are together.
+  Batches batches(data.train, options.batch_size * options.accumulated, options.seed, start.generator,
+                  options.augmentation, options.class_weights, run.share());
   std::optional<EarlyStopping> early;
   if (options.early_stopping) {
     early.emplace(*options.early_stopping, start.early_stop.value_or(EarlyStoppingRecord{}));
@@ -59,22 +64,24 @@ TrainResult train(const Engine& engine, int64_t num_classes, const Normalization
     auto told = begin;
     double loss_sum = 0, weight_sum = 0;
     int64_t correct = 0, done = 0;
+    run.begin_epoch();
     AdamOptions adam = options.adam;
     for (int64_t step = 0; step < steps; step++) {
-      if (cancelled(&stop)) {
+      adam.learning_rate = learning_rate(options.schedule, options.adam.learning_rate, epoch * steps + step, total);
+      const Batch batch = batches.at(step);
+      std::optional<StepResult> result;
+      if (!cancelled(&stop)) result = run.step(*training, batch, adam);
+      if (!result) {
         observer.weights(training->state().parameters);
         return {true, false, 0};
       }
-      adam.learning_rate = learning_rate(options.schedule, options.adam.learning_rate, epoch * steps + step, total);
-      const Batch batch = batches.at(step);
-      const StepResult result = training->step(batch, adam);
-      done += batch.count;
-      loss_sum += result.loss * result.weight;
-      weight_sum += result.weight;
-      correct += result.correct;
+      done += batch.whole_count;
+      loss_sum += result->loss * result->weight;
+      weight_sum += result->weight;
+      correct += result->correct;
       if (seconds_since(told) >= options.progress_seconds) {
         told = Clock::now();
-        observer.progress({epoch + 1, step + 1, steps, result.loss, static_cast<double>(done) / seconds_since(begin)});
+        observer.progress({epoch + 1, step + 1, steps, result->loss, static_cast<double>(done) / seconds_since(begin)});
       }
     }
     const double seconds = seconds_since(begin);
@@ -87,16 +94,18 @@ TrainResult train(const Engine& engine, int64_t num_classes, const Normalization
                        count / seconds,
                        adam.learning_rate,
                        std::nullopt,
-                       nullptr};
-    if (data.validation) {
+                       nullptr,
+                       run.communication_seconds()};
+    if (data.validation && run.first()) {
       const auto predictor = engine.predictor(normalization, state.parameters);
       result.validation = evaluate(*predictor, num_classes, *data.validation, kValidationBatch, &stop);
       if (!result.validation) return {true, false, 0};
-      if (early) {
-        early->note(epoch + 1, result.validation->loss, result.validation->accuracy(), state.parameters);
-      }
     }
-    if (options.snapshots) {
+    if (!run.end_epoch(state.parameters, result.validation, num_classes, data.validation.has_value())) {
+      return {true, false, 0};
+    }
+    if (early) early->note(epoch + 1, result.validation->loss, result.validation->accuracy(), state.parameters);
+    if (options.snapshots && run.first()) {
       result.state = std::make_shared<TrainingState>(
           TrainingState{std::move(state), epoch + 1, batches.generator(), std::nullopt});
       if (early) result.state->early_stop = early->record();

@@ -10,6 +10,7 @@
 
 #include "batches.h"
 #include "cancellation.h"
+#include "collective.h"
 #include "early_stopping.h"
 #include "engine.h"
 #include "evaluation.h"
@@ -19,7 +20,8 @@ namespace lenet5 {
 
 struct TrainOptions {
   int64_t epochs = 1;
-  int64_t batch_size = 64;
+  int64_t batch_size = 64;  // of all ranks together
+  int64_t accumulated = 1;  // batches whose gradients make one step
   AdamOptions adam{0.01, 0.9, 0.999, 1e-8, 0};
   Schedule schedule = Schedule::constant;
   uint64_t seed = 0;
@@ -57,6 +59,8 @@ struct EpochResult {
   double loss, accuracy, seconds, images_per_second, learning_rate;
   std::optional<Evaluation> validation;
   std::shared_ptr<TrainingState> state;  // with TrainOptions::snapshots
+  // Of `seconds`, those in which the gradients were summed; with other ranks.
+  std::optional<double> communication_seconds;
 };
 
 struct TrainObserver {
@@ -75,8 +79,11 @@ struct TrainResult {
 // Runs until done or until `stop` is set, which ends it within one batch, of the validation too, and leaves the weights
 // of that moment, with early stopping too: the best ones are those of a run that came to its end. An epoch whose
 // validation was cut off has not ended: nobody is told of it, and a resumed run does it again.
+//
+// `ranks`: those that train together, or null. All have the same options and data, rank 0 has the start and hands it
+// on; all end with the same weights and are told the same figures, and rank 0 alone evaluates and makes snapshots.
 TrainResult train(const Engine& engine, int64_t num_classes, const Normalization& normalization,
-                  const TrainOptions& options, const TrainingData& data, const TrainingState& start,
-                  const Cancellation& stop, const TrainObserver& observer);
+                  const TrainOptions& options, const TrainingData& data, TrainingState start, const Cancellation& stop,
+                  const TrainObserver& observer, Collective* ranks = nullptr);
 
 }  // namespace lenet5

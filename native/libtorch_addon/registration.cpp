@@ -5,6 +5,7 @@
 #include "../core/libtorch_engine.h"
 #include "compiled_module_class.h"
 #include "prepared_call.h"
+#include "ranks.h"
 #include "runtime.h"
 #include "script_module_class.h"
 #include "tensor_handle.h"
@@ -60,6 +61,11 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   set_function(env, exports, "createTensor", create_tensor);
   set_function(env, exports, "readTensor", read_tensor);
   set_function(env, exports, "disposeTensor", dispose_tensor);
+
+  // The ranks of a distributed training.
+  set_function(env, exports, "joinRanks", join_ranks);
+  set_function(env, exports, "leaveRanks", leave_ranks);
+  set_function(env, exports, "freeRanks", free_ranks);
 
   // The process.
   exports.Set("libtorchVersion", libtorch_version());

@@ -238,11 +238,6 @@ describe("what a pod may do", () => {
   });
 });
 
-/** What others write at this moment: until it is in, its options are taken for known. */
-const COMING: Record<string, string[]> = {
-  train: ["--distributed", "--distributed-timeout"],
-  predict: ["--input", "--output", "--shards", "--max-unreadable"],
-};
 /** Variables that are no option's: docs/command-line.md has them. */
 const NO_OPTION = ["LENET5_DATA_DIR", "LENET5_CACHE_DIR", "LENET5_INFERENCE_TOKEN", "LENET5_MANAGEMENT_TOKEN"];
 
@@ -251,7 +246,7 @@ test.each(containers)("$where: the command knows its options and variables", asy
   const help = await lenet5([...name.split(" "), "--help"]);
   expect(help.status).toBe(0);
   const known = [...help.stdout.matchAll(/--[a-z0-9-]+/g)].map(([flag]) => flag);
-  for (const flag of options.keys()) expect([...known, ...(COMING[name] ?? [])], name).toContain(flag);
+  for (const flag of options.keys()) expect(known, name).toContain(flag);
   const variables = [...help.stdout.matchAll(/env:\s+(\w+)/g)].map(([, variable]) => variable!);
   const env: Loose[] = container.env ?? [];
   for (const { name: variable } of env)

@@ -17,6 +17,7 @@ const request: NativeFitRequest = {
   validation,
   epochs: 1,
   batchSize: 32,
+  accumulated: 1,
   learningRate: 0.01,
   beta1: 0.9,
   beta2: 0.999,

@@ -24,6 +24,7 @@ const request: NativeFitRequest = {
   train: set,
   epochs: 1,
   batchSize: 8,
+  accumulated: 1,
   learningRate: 0.01,
   beta1: 0.9,
   beta2: 0.999,

@@ -4,57 +4,32 @@ import { extname, join } from "node:path";
 import { type Dataset, splitDataset } from "../../data/dataset.js";
 import { isLeNet5Error, LeNet5Error } from "../../errors.js";
 import { CHECKPOINT_NAME, checkpointEpoch } from "../../lenet5/checkpoint.js";
-import type { EpochEvent, FitOptions } from "../../lenet5/fit-options.js";
-import { AUGMENTED_RECIPE, DEFAULT_RECIPE, type Recipe } from "../../lenet5/recipe.js";
+import type { EpochEvent } from "../../lenet5/fit-options.js";
 import type { Evaluation } from "../../lenet5/results.js";
 import type { LeNet5 } from "../../lenet5.js";
-import type { HyperParameter, SummaryWriter, TrainingLog } from "../../tensorboard.js";
+import { rankFromEnvironment } from "../../ranks.js";
+import type { SummaryWriter, TrainingLog } from "../../tensorboard.js";
 import { packageVersion } from "../../version.js";
 import { addExamples, perform, withPartialResult } from "../command.js";
-import type { Command, Option } from "../commander.js";
+import type { Command } from "../commander.js";
 import type { ComparedRuns } from "../compared-runs.js";
-import { addDataOptions, type DataOptions, loadData } from "../data-source.js";
+import { addDataOptions, loadData } from "../data-source.js";
 import { usageError } from "../failure.js";
-import {
-  addComputeOptions,
-  addJsonOption,
-  type ComputeOptions,
-  fromEnvironment,
-  numberOption,
-  textOption,
-  textsOption,
-  wholeOption,
-  wordOption,
-} from "../options.js";
+import { addComputeOptions, addJsonOption, fromEnvironment, textOption, textsOption } from "../options.js";
 import { grouped, type Output, type Progress, percent, table } from "../output.js";
 import { checkPlace } from "../output-place.js";
 import { thisCommand } from "../shell-words.js";
+import {
+  addDistributedOptions,
+  fitOptions,
+  hyperParameters,
+  recipeOptions,
+  resumeOption,
+  splitOf,
+  type TrainOptions,
+} from "../training-options.js";
 import { FORMAT_OF } from "./export.js";
 
-/** What is left out is the recipe's. */
-interface TrainOptions extends DataOptions, ComputeOptions {
-  augment?: boolean;
-  epochs?: number;
-  batchSize?: number;
-  learningRate?: number;
-  schedule?: "constant" | "one-cycle";
-  beta1?: number;
-  beta2?: number;
-  epsilon?: number;
-  weightDecay?: number;
-  classWeights?: "balanced";
-  earlyStopping?: number;
-  validationSplit?: number;
-  seed: number;
-  output: string;
-  checkpointDir?: string;
-  resume?: boolean;
-  logdir?: string;
-  compare?: string[];
-}
-
-/** Early stopping chooses among epochs, which the test set must have no part in. */
-const EARLY_STOPPING_SPLIT = 0.1;
 /** The same images are held back whatever the run's seed, so that runs can be compared. */
 const SPLIT_SEED = 0;
 
@@ -66,7 +41,7 @@ export function trainCommand(program: Command): void {
   addDataOptions(command, "mnist");
   // A flag takes no default from the environment: there, any text at all, "0" too, would switch it on.
   command.option("--augment", "distort each training image anew in every epoch (shift, turn, stretch, slant, bend)");
-  for (const option of recipe()) command.addOption(fromEnvironment(option));
+  for (const option of recipeOptions()) command.addOption(fromEnvironment(option));
   addComputeOptions(command)
     .addOption(textOption("--output <file>", "the model's file").default("lenet5.pt"))
     .addOption(
@@ -84,7 +59,8 @@ export function trainCommand(program: Command): void {
         "put the runs in these folders beside this one: their event files are copied to --logdir, each under its folder's name; this one goes to libtorch there, in place of an earlier one",
       ),
     )
-    .option("--resume", "continue from the checkpoint of an interrupted run with the same settings");
+    .addOption(resumeOption());
+  addDistributedOptions(command);
   addJsonOption(command);
   addExamples(
     command,
@@ -93,6 +69,7 @@ export function trainCommand(program: Command): void {
     "lenet5 train --data mnist --logdir runs/compared --compare runs/pytorch runs/tensorflow",
     "lenet5 train --data photos/ --epochs 20 --output pets.pt --checkpoint-dir run1",
     "lenet5 train --data photos/ --epochs 20 --output pets.pt --checkpoint-dir run1 --resume",
+    "torchrun --nproc-per-node 2 --no-python lenet5 train --distributed --data mnist --output lenet5.pt",
   );
   perform<TrainOptions>(
     command,
@@ -101,78 +78,11 @@ export function trainCommand(program: Command): void {
   );
 }
 
-/** How it is trained: the API's own recipes, of which any part may be given. */
-function recipe(): Option[] {
-  const plain = DEFAULT_RECIPE;
-  const augmented = AUGMENTED_RECIPE;
-  /** A description with its default; commander would not know of one that depends on --augment. */
-  const or = (text: string, of: (recipe: Recipe) => number | string): string => {
-    const other = of(augmented) === of(plain) ? "" : `, with --augment ${of(augmented)}`;
-    return `${text} (default: ${of(plain)}${other})`;
-  };
-  const decay = (flags: string, moment: string, index: 0 | 1) =>
-    numberOption(
-      flags,
-      or(`Adam's decay of the ${moment} moment`, ({ betas }) => betas[index]),
-      "in 0 ≤ beta < 1",
-      (x) => x >= 0 && x < 1,
-    );
-  const schedule = wordOption("--schedule <name>", "course of the learning rate", ["constant", "one-cycle"]);
-  schedule.description = or(schedule.description, (recipe) => recipe.schedule);
-  return [
-    wholeOption(
-      "--epochs <n>",
-      or("passes over the training set", ({ epochs }) => epochs),
-      1,
-      1_000_000,
-    ),
-    wholeOption(
-      "--batch-size <n>",
-      or("images a step", ({ batchSize }) => batchSize),
-      1,
-      1_000_000,
-    ),
-    numberOption(
-      "--learning-rate <x>",
-      or("Adam's learning rate; one-cycle's peak", ({ learningRate }) => learningRate),
-      "above 0",
-      (x) => x > 0,
-    ),
-    schedule,
-    decay("--beta1 <x>", "first", 0),
-    decay("--beta2 <x>", "second", 1),
-    numberOption(
-      "--epsilon <x>",
-      or("Adam's epsilon", ({ epsilon }) => epsilon),
-      "above 0",
-      (x) => x > 0,
-    ),
-    numberOption(
-      "--weight-decay <x>",
-      or("L2 penalty", ({ weightDecay }) => weightDecay),
-      "of at least 0",
-      (x) => x >= 0,
-    ),
-    wordOption("--class-weights <kind>", "weigh rare classes more in the loss", ["balanced"]),
-    wholeOption(
-      "--early-stopping <n>",
-      "end when the validation loss has not fallen for n epochs, and keep the best epoch's weights",
-      1,
-      1_000_000,
-    ),
-    numberOption(
-      "--validation-split <x>",
-      `share of each class of the training set that is held back to validate with, in place of the test set (default: none, with --early-stopping ${EARLY_STOPPING_SPLIT})`,
-      "above 0 and below 1",
-      (x) => x > 0 && x < 1,
-    ),
-    wholeOption("--seed <n>", "seed of the initial weights, the shuffling and the distortions", 0).default(42),
-  ];
-}
-
 async function train(options: TrainOptions, output: Output, signal: AbortSignal): Promise<number> {
   const run: Run = { epochs: [], checkpoint: undefined, images: 0, places: {} };
   requireTorchScriptName(options.output);
+  const rank = options.distributed ? rankFromEnvironment()?.rank : undefined;
+  if (rank !== undefined && rank > 0) return await takePart(options, rank, output, signal);
   try {
     return await fitAndSave(options, output, run, signal);
   } catch (error) {
@@ -206,10 +116,7 @@ async function fitAndSave(options: TrainOptions, output: Output, run: Run, signa
   await using _closed = { [Symbol.asyncDispose]: async () => await writer?.close().catch(() => {}) };
   const { train, validation, test } = await loadSets(options, output, signal);
   run.images = train.count;
-  const { LeNet5, setNumThreads } = await import("../../index.js");
-  if (options.threads !== undefined) setNumThreads(options.threads);
-  const { seed, device, engine } = options;
-  using model = new LeNet5({ numClasses: train.classNames.length, classNames: train.classNames, seed, device, engine });
+  using model = await newModel(options, train.classNames);
   const held = validation === undefined ? "" : `, validating on ${grouped(validation.count)}`;
   output.log(
     `Training on ${grouped(train.count)} images of ${train.classNames.length} classes${held}, testing on ${grouped(test.count)} (${model.device}, ${model.engine} engine)`,
@@ -217,7 +124,7 @@ async function fitAndSave(options: TrainOptions, output: Output, run: Run, signa
 
   if (compared !== undefined && !options.resume) await compared.forgetEarlier(writer!.path);
   await compared?.place(signal);
-  const log = writer && new (await import("../../tensorboard.js")).TrainingLog(writer, model, parameters(options));
+  const log = writer && new (await import("../../tensorboard.js")).TrainingLog(writer, model, hyperParameters(options));
   // Beside a device or a pipe there is no place for checkpoints.
   const checkpointDirectory = place.kind === "file" ? checkpointFolder(options) : options.checkpointDir;
   await follow(
@@ -245,6 +152,31 @@ async function fitAndSave(options: TrainOptions, output: Output, run: Run, signa
   await compared?.place(signal);
   summarise(options, output, model, run, result, validation === undefined ? "test" : "validation");
   return 0;
+}
+
+/** A rank that is not the first trains along, and leaves it to that one to report and to write. */
+async function takePart(options: TrainOptions, rank: number, output: Output, signal: AbortSignal): Promise<number> {
+  const { train, validation, test } = await loadSets(options, output, signal);
+  using model = await newModel(options, train.classNames);
+  await model.fit(train, { ...fitOptions(options), resume: false, validation: validation ?? test, signal });
+  output.log(`Rank ${rank} has trained to the end.`);
+  return 0;
+}
+
+/** The model to train, and the threads it is trained on. */
+async function newModel(options: TrainOptions, classNames: readonly string[]): Promise<LeNet5> {
+  const { LeNet5, getNumThreads, setNumThreads } = await import("../../index.js");
+  const { seed, engine, distributed } = options;
+  const { LOCAL_RANK, LOCAL_WORLD_SIZE, OMP_NUM_THREADS } = process.env;
+  let { device, threads } = options;
+  if (distributed) {
+    // The ranks of one machine share its cores, and take a GPU each.
+    const neighbours = Number(LOCAL_WORLD_SIZE);
+    if (neighbours > 1 && !OMP_NUM_THREADS) threads ??= Math.max(1, Math.floor(getNumThreads() / neighbours));
+    if (device === "cuda" && /^\d{1,3}$/.test(LOCAL_RANK ?? "")) device = `cuda:${Number(LOCAL_RANK)}`;
+  }
+  if (threads !== undefined) setNumThreads(threads);
+  return new LeNet5({ numClasses: classNames.length, classNames, seed, device, engine });
 }
 
 /** The data set, with a part of its training images held back where that was asked for. */
@@ -291,48 +223,6 @@ async function openLog(directory: string | undefined): Promise<SummaryWriter | u
       cause: error,
     });
   }
-}
-
-/** What a training depends on, for TensorBoard's table of hyper-parameters. */
-function parameters(options: TrainOptions): Record<string, HyperParameter> {
-  const { augment = false, data, seed, device, engine, earlyStopping } = options;
-  const recipe = { ...(augment ? AUGMENTED_RECIPE : DEFAULT_RECIPE), ...fitOptions(options) };
-  const { epochs, batchSize, learningRate, schedule, betas, epsilon, weightDecay } = recipe;
-  const validationSplit = splitOf(options);
-  return {
-    ...{ data: String(data), augmentation: augment, epochs, batchSize, learningRate, schedule },
-    ...{ beta1: betas[0], beta2: betas[1], epsilon, weightDecay },
-    ...(options.classWeights === undefined ? {} : { classWeights: options.classWeights }),
-    ...(earlyStopping === undefined ? {} : { earlyStopping }),
-    ...(validationSplit === undefined ? {} : { validationSplit }),
-    ...{ seed, device, engine },
-  };
-}
-
-/** The share of the training images that is held back for validation. */
-function splitOf({ earlyStopping, validationSplit }: TrainOptions): number | undefined {
-  return validationSplit ?? (earlyStopping === undefined ? undefined : EARLY_STOPPING_SPLIT);
-}
-
-/** What was given, and nothing else: the rest is for `fit` to fill in. */
-function fitOptions(options: TrainOptions): FitOptions {
-  const { augment = false, beta1, beta2, earlyStopping, seed, resume = false } = options;
-  const { epochs, batchSize, learningRate, schedule, epsilon, weightDecay, classWeights } = options;
-  const [first, second] = (augment ? AUGMENTED_RECIPE : DEFAULT_RECIPE).betas;
-  return {
-    ...(epochs === undefined ? {} : { epochs }),
-    ...(batchSize === undefined ? {} : { batchSize }),
-    ...(learningRate === undefined ? {} : { learningRate }),
-    ...(schedule === undefined ? {} : { schedule }),
-    ...(epsilon === undefined ? {} : { epsilon }),
-    ...(weightDecay === undefined ? {} : { weightDecay }),
-    ...(classWeights === undefined ? {} : { classWeights }),
-    ...(earlyStopping === undefined ? {} : { earlyStopping: { patience: earlyStopping } }),
-    betas: [beta1 ?? first, beta2 ?? second],
-    augmentation: augment,
-    seed,
-    resume,
-  };
 }
 
 function checkpointFolder({ checkpointDir, output }: TrainOptions): string {
@@ -402,7 +292,7 @@ function summarise(
   const last = epochs.at(-1);
   if (last !== undefined && last.epoch < last.epochs) output.print(`Stopped early, after epoch ${last.epoch}.`);
   output.print(`Test accuracy ${percent(test.accuracy)}, loss ${test.loss.toFixed(4)}. Saved ${options.output}`);
-  const { batchSize, learningRate, schedule, seed } = parameters(options);
+  const { batchSize, learningRate, schedule, seed } = hyperParameters(options);
   const trainingSeconds = epochs.reduce((sum, { seconds }) => sum + seconds, 0);
   output.finish({
     // The keys of pipelines/trainers, so that what trains a model with the same settings can be put in one table.
@@ -430,8 +320,7 @@ async function whereItStands(options: TrainOptions, run: Run): Promise<string[]>
   const epoch = await checkpointEpoch(checkpointFolder(options));
   if (epoch === undefined) return ["Interrupted before the first epoch ended: there is no checkpoint yet."];
   run.checkpoint = join(checkpointFolder(options), CHECKPOINT_NAME);
-  return [
-    `Interrupted after ${epoch} whole epochs. The last checkpoint is ${run.checkpoint}`,
-    `Go on with: ${thisCommand({ without: "--resume", and: "--resume" })}`,
-  ];
+  // A command that resumes where it can is the one to give again.
+  const again = options.resume === "auto" ? thisCommand() : thisCommand({ without: "--resume", and: "--resume" });
+  return [`Interrupted after ${epoch} whole epochs. The last checkpoint is ${run.checkpoint}`, `Go on with: ${again}`];
 }

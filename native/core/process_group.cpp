@@ -1,0 +1,567 @@
+// Problem: ranks die, hang and leave, and libtorch's own calls are of little help then: a collective waits for as long
+// as its time-out, cannot be taken back, and names an address where a person wants a rank; a store whose process is
+// stopped answers nothing for ever; and a group with work under way cannot be destroyed before that work has timed out.
+//
+// Resolution: whoever waits in a collective looks up in between: at `stop`, and in the store for a rank that has left,
+// which says why under the key `left`. Where Gloo fails, the rank that sees it calls the roll: each that is still there
+// writes its name into the store, and who has not done so within some seconds is named. The store is asked by threads
+// that nobody waits for longer than he has patience, and a group with work under way is destroyed by such a thread too.
+// Gloo's memory is the group's own, so that it may go on writing there.
+//
+// The class that is used here, ProcessGroupGloo, has a header in libtorch's wheels that includes Gloo's headers, which
+// are not there; gloo_declarations/README.md says what stands in for them.
+#include "process_group.h"
+
+#include "../lenet5/error.h"
+
+#if LENET5_C10D
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <new>
+#include <optional>
+#include <thread>
+#include <torch/csrc/distributed/c10d/PrefixStore.hpp>
+#include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
+#include <torch/csrc/distributed/c10d/TCPStore.hpp>
+#include <utility>
+
+namespace lenet5 {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+
+constexpr milliseconds kSlice{50};        // between two looks at `stop`
+constexpr int kSlicesPerPoll = 5;         // between two looks into the store
+constexpr milliseconds kPatience{2'000};  // with the store
+constexpr milliseconds kRollCall{5'000};  // for the ranks that are still there to say so
+constexpr milliseconds kGoodbye{10'000};  // for all to come to the end
+constexpr int64_t kAlignment = 64;
+
+// --- an allocation that tells whether libtorch's class is larger than its header says
+
+class GuardedGroup : public c10d::ProcessGroupGloo {
+ public:
+  using ProcessGroupGloo::ProcessGroupGloo;
+
+  static void* operator new(std::size_t size) {
+    void* const memory = ::operator new(size + kGuard);
+    std::memset(static_cast<unsigned char*>(memory) + size, kMark, kGuard);
+    return memory;
+  }
+  static void operator delete(void* memory) { ::operator delete(memory); }
+
+  // Nothing was written behind the object, and what was written lies where the header has it.
+  bool is_as_declared(int rank, int size, int threads) {
+    const auto* behind = reinterpret_cast<const unsigned char*>(this) + sizeof(GuardedGroup);
+    return std::all_of(behind, behind + kGuard, [](unsigned char byte) { return byte == kMark; }) &&
+           getRank() == rank && getSize() == size && getNumThreads() == threads;
+  }
+
+ private:
+  static constexpr std::size_t kGuard = 512;
+  static constexpr unsigned char kMark = 0xA5;
+};
+
+constexpr int kGlooThreads = 2;
+
+// --- the store
+
+std::string first_line(const char* text) {
+  const std::string whole(text);
+  return whole.substr(0, whole.find('\n'));
+}
+
+c10::intrusive_ptr<c10d::Store> connected(const GroupRequest& request, bool serves, milliseconds timeout) {
+  c10d::TCPStoreOptions options;
+  options.port = request.port;
+  options.isServer = serves;
+  options.waitWorkers = false;
+  options.timeout = timeout;
+  options.multiTenant = true;
+  return c10::make_intrusive<c10d::TCPStore>(request.host, options);
+}
+
+// A store is kept for the life of the process: rank 0's holds what the others still read when it is done.
+struct Meeting {
+  c10::intrusive_ptr<c10d::Store> store;
+  int64_t groups = 0;
+};
+std::mutex meetings_mutex;
+std::map<std::string, Meeting>& meetings() {
+  static auto* const all = new std::map<std::string, Meeting>;
+  return *all;
+}
+std::atomic<bool> in_a_group{false};
+
+struct OneGroup {
+  OneGroup() {
+    if (in_a_group.exchange(true)) {
+      throw Error("MODEL_BUSY",
+                  "Expected one distributed training at a time for the process but received a second one");
+    }
+  }
+  ~OneGroup() { in_a_group.store(false); }
+  OneGroup(const OneGroup&) = delete;
+  OneGroup& operator=(const OneGroup&) = delete;
+};
+
+// The store as those see it who must not wait for it.
+class Notices {
+ public:
+  explicit Notices(c10::intrusive_ptr<c10d::Store> store) : store_(std::move(store)) {}
+
+  // The answer, or nothing where none came in time, or an error did. Nothing at once while an earlier question waits.
+  template <typename T>
+  std::optional<T> ask(milliseconds patience, std::function<T(c10d::Store&)> question) {
+    if (waiting_->exchange(true)) return std::nullopt;
+    struct Answer {
+      std::mutex mutex;
+      std::condition_variable changed;
+      bool over = false;
+      std::optional<T> value;
+    };
+    const auto answer = std::make_shared<Answer>();
+    std::thread([answer, waiting = waiting_, store = store_, question = std::move(question)] {
+      std::optional<T> value;
+      try {
+        value = question(*store);
+      } catch (...) {
+        // The store is gone, or does not know.
+      }
+      waiting->store(false);
+      const std::lock_guard<std::mutex> lock(answer->mutex);
+      answer->value = std::move(value);
+      answer->over = true;
+      answer->changed.notify_all();
+    }).detach();
+    std::unique_lock<std::mutex> lock(answer->mutex);
+    answer->changed.wait_for(lock, patience, [&] { return answer->over; });
+    return answer->value;
+  }
+
+  // Asks without waiting.
+  void send(std::function<void(c10d::Store&)> message) {
+    std::thread([store = store_, message = std::move(message)] {
+      try {
+        message(*store);
+      } catch (...) {
+        // Nobody is left to read it.
+      }
+    }).detach();
+  }
+
+ private:
+  c10::intrusive_ptr<c10d::Store> store_;
+  std::shared_ptr<std::atomic<bool>> waiting_ = std::make_shared<std::atomic<bool>>(false);
+};
+
+std::string key(const char* what, int64_t rank) { return std::string(what) + "/" + std::to_string(rank); }
+
+std::string listed(const std::vector<int64_t>& ranks) {
+  std::string text = ranks.size() == 1 ? "rank " : "ranks ";
+  for (size_t i = 0; i < ranks.size(); i++) {
+    if (i > 0) text += i + 1 == ranks.size() ? " and " : ", ";
+    text += std::to_string(ranks[i]);
+  }
+  return text;
+}
+
+// --- where Gloo listens
+
+bool is_this_machine(const std::string& host) { return host == "localhost" || host == "127.0.0.1" || host == "::1"; }
+
+std::vector<std::shared_ptr<::gloo::transport::Device>> devices(const std::string& host) {
+  std::vector<std::shared_ptr<::gloo::transport::Device>> all;
+  // PyTorch's own variable.
+  if (const char* names = std::getenv("GLOO_SOCKET_IFNAME"); names != nullptr && *names != '\0') {
+    std::string rest(names);
+    while (!rest.empty()) {
+      const size_t comma = rest.find(',');
+      all.push_back(c10d::ProcessGroupGloo::createDeviceForInterface(rest.substr(0, comma)));
+      rest = comma == std::string::npos ? "" : rest.substr(comma + 1);
+    }
+    return all;
+  }
+  // Who meets at this machine's own address is on it, whatever its name resolves to.
+  all.push_back(is_this_machine(host) ? c10d::ProcessGroupGloo::createDeviceForHostname("127.0.0.1")
+                                      : c10d::ProcessGroupGloo::createDefaultDevice());
+  return all;
+}
+
+// --- the group
+
+class GlooGroup final : public ProcessGroup {
+ public:
+  GlooGroup(const GroupRequest& request, const Cancellation& stop) : request_(request) {
+    const auto deadline = Clock::now() + request.timeout;
+    if (request.size > 1) {
+      meet(deadline, stop);
+    } else {
+      cards_ = {request.card};
+    }
+    back_ = Clock::now();
+  }
+
+  ~GlooGroup() override {
+    GlooGroup::leave("it ended");
+    if (!group_ || !under_way_) return;
+    // Its destructor waits for that work.
+    std::thread([group = std::move(group_), buffer = buffer_]() mutable { group.reset(); }).detach();
+  }
+
+  int64_t rank() const override { return request_.rank; }
+  int64_t size() const override { return request_.size; }
+  const std::vector<std::string>& cards() const override { return cards_; }
+
+  float* buffer(int64_t count) override {
+    if (!buffer_.defined() || buffer_.numel() < count) buffer_ = at::zeros({count}, at::kFloat);
+    auto* const memory = buffer_.data_ptr<float>();
+    if (reinterpret_cast<uintptr_t>(memory) % kAlignment != 0) {
+      throw Error("NATIVE_FAILURE", "Expected memory on a cache line from libtorch but received other");
+    }
+    return memory;
+  }
+
+  bool sum(int64_t count, const Cancellation& stop) override {
+    if (request_.size == 1) return !cancelled(&stop);
+    std::vector<at::Tensor> tensors{buffer_.narrow(0, 0, count)};
+    return carried_out([&] { return group_->allreduce(tensors); }, stop);
+  }
+
+  bool broadcast(void* bytes, int64_t count, const Cancellation& stop) override {
+    if (request_.size == 1) return !cancelled(&stop);
+    at::Tensor own = at::empty({count}, at::kByte);
+    if (request_.rank == 0) std::memcpy(own.data_ptr(), bytes, static_cast<size_t>(count));
+    std::vector<at::Tensor> tensors{own};
+    if (!carried_out([&] { return group_->broadcast(tensors); }, stop)) return false;
+    if (request_.rank != 0) std::memcpy(bytes, own.data_ptr(), static_cast<size_t>(count));
+    return true;
+  }
+
+  void finish() override {
+    if (!notices_ || told_.exchange(true)) return;
+    const int64_t rank = request_.rank, size = request_.size;
+    notices_->ask<bool>(kPatience, [rank](c10d::Store& store) {
+      store.set(key("done", rank), std::string("1"));
+      return true;
+    });
+    const auto deadline = Clock::now() + kGoodbye;
+    while (Clock::now() < deadline) {
+      const auto all = notices_->ask<bool>(kPatience, [size](c10d::Store& store) {
+        std::vector<std::string> keys;
+        for (int64_t each = 0; each < size; each++) keys.push_back(key("done", each));
+        return store.check(keys);
+      });
+      // A store that is gone went with a rank that has seen all others come to their end.
+      if (!all || *all) return;
+      std::this_thread::sleep_for(milliseconds(2));
+    }
+  }
+
+  void leave(const char* reason) override {
+    if (!notices_ || told_.exchange(true)) return;
+    notices_->ask<bool>(kPatience, [text = notice(reason)](c10d::Store& store) {
+      store.compareSet("left", std::string(), text);
+      return true;
+    });
+  }
+
+  void tell(const std::string& reason) override {
+    if (!notices_ || told_.exchange(true)) return;
+    notices_->send(
+        [text = notice(reason.c_str())](c10d::Store& store) { store.compareSet("left", std::string(), text); });
+  }
+
+ private:
+  std::string notice(const char* reason) const { return std::to_string(request_.rank) + " " + reason; }
+
+  std::string whole() const { return "Expected " + std::to_string(request_.size) + " ranks "; }
+
+  static milliseconds rest_of(Clock::time_point deadline) {
+    return std::max(milliseconds(1), std::chrono::duration_cast<milliseconds>(deadline - Clock::now()));
+  }
+
+  void meet(Clock::time_point deadline, const Cancellation& stop) {
+    const std::string address = request_.host + ":" + std::to_string(request_.port);
+    const bool serves = request_.serves && request_.rank == 0;
+    Meeting meeting;
+    try {
+      meeting = met(address, serves, deadline);
+    } catch (const std::exception& error) {
+      throw Error("DISTRIBUTED_FAILED", whole() + "to meet at " + address + " (MASTER_ADDR and MASTER_PORT) within " +
+                                            seconds() + " but " +
+                                            (serves ? "this rank cannot listen there: " : "nobody answers there: ") +
+                                            first_line(error.what()));
+    }
+    const std::string prefix = "lenet5/" + request_.attempt + "/" + std::to_string(meeting.groups);
+    const auto store = c10::make_intrusive<c10d::PrefixStore>(prefix, meeting.store);
+    try {
+      notices_.emplace(c10::make_intrusive<c10d::PrefixStore>(prefix, connected(request_, false, rest_of(deadline))));
+      exchange_cards(*store, deadline, stop);
+      if (cancelled(&stop)) return;
+      connect(store);
+    } catch (const Error&) {
+      throw;
+    } catch (const std::exception& error) {
+      forget(address);
+      fail(first_line(error.what()));
+    }
+  }
+
+  // The store at an address, and which of this process's groups this is there.
+  Meeting met(const std::string& address, bool serves, Clock::time_point deadline) {
+    {
+      const std::lock_guard<std::mutex> lock(meetings_mutex);
+      const auto found = meetings().find(address);
+      if (found != meetings().end()) {
+        found->second.groups++;
+        return found->second;
+      }
+    }
+    const Meeting fresh{connected(request_, serves, rest_of(deadline)), 1};
+    const std::lock_guard<std::mutex> lock(meetings_mutex);
+    meetings()[address] = fresh;
+    return fresh;
+  }
+
+  // A client's connection that broke is of no use to the next group. The one that serves stays.
+  void forget(const std::string& address) const {
+    if (request_.serves && request_.rank == 0) return;
+    const std::lock_guard<std::mutex> lock(meetings_mutex);
+    meetings().erase(address);
+  }
+
+  void exchange_cards(c10d::Store& store, Clock::time_point deadline, const Cancellation& stop) {
+    const int64_t rank = request_.rank;
+    if (store.add(key("member", rank), 1) != 1) {
+      told_.store(true);
+      throw Error("DISTRIBUTED_FAILED", "Expected one process for rank " + std::to_string(rank) +
+                                            " but another one has joined as it: is RANK set in each process?");
+    }
+    store.set(key("card", rank), request_.card);
+    for (int64_t waited_for = 0; waited_for < request_.size;) {
+      if (cancelled(&stop)) return;
+      if (store.check({key("card", waited_for)})) {
+        waited_for++;
+        continue;
+      }
+      if (store.check({std::string("left")})) fail_for(store.get_to_str("left"));
+      if (Clock::now() >= deadline) absent(store);
+      std::this_thread::sleep_for(milliseconds(10));
+    }
+    for (int64_t each = 0; each < request_.size; each++) cards_.push_back(store.get_to_str(key("card", each)));
+  }
+
+  [[noreturn]] void absent(c10d::Store& store) {
+    std::vector<int64_t> missing;
+    for (int64_t each = 0; each < request_.size; each++) {
+      if (!store.check({key("card", each)})) missing.push_back(each);
+    }
+    throw Error("DISTRIBUTED_FAILED", whole() + "within " + seconds() + " but " + listed(missing) + " did not come");
+  }
+
+  void connect(const c10::intrusive_ptr<c10d::Store>& store) {
+    const auto options = c10d::ProcessGroupGloo::Options::create(request_.timeout);
+    options->devices = devices(request_.host);
+    options->threads = kGlooThreads;
+    const int rank = static_cast<int>(request_.rank), size = static_cast<int>(request_.size);
+    const auto group = c10::make_intrusive<GuardedGroup>(store, rank, size, options);
+    if (!group->is_as_declared(rank, size, kGlooThreads)) {
+      // Whatever it is, its destructor is not to be trusted either.
+      static_cast<void>(c10::intrusive_ptr<GuardedGroup>(group).release());
+      throw Error("DISTRIBUTED_UNAVAILABLE",
+                  "Expected c10d's ProcessGroupGloo as the addon was built for but libtorch has it otherwise");
+    }
+    group_ = group;
+  }
+
+  std::string seconds() const { return std::to_string((request_.timeout.count() + 999) / 1000) + " s"; }
+
+  // Begins a collective and waits for it. False where `stop` was set first.
+  template <typename Begin>
+  bool carried_out(const Begin& begin, const Cancellation& stop) {
+    struct End {
+      std::mutex mutex;
+      std::condition_variable changed;
+      bool over = false;
+    };
+    const auto end = std::make_shared<End>();
+    c10::intrusive_ptr<c10::ivalue::Future> future;
+    try {
+      // What is under way keeps its memory.
+      const c10::intrusive_ptr<c10d::Work> work = begin();
+      under_way_ = true;
+      future = work->getFuture();
+    } catch (const std::exception& error) {
+      fail(first_line(error.what()));
+    }
+    future->addCallback([end](c10::ivalue::Future&) {
+      const std::lock_guard<std::mutex> lock(end->mutex);
+      end->over = true;
+      end->changed.notify_all();
+    });
+    // How long a rank may be away between two collectives, for those who call the roll meanwhile.
+    longest_away_ = std::max(longest_away_, std::chrono::duration_cast<milliseconds>(Clock::now() - back_));
+    std::unique_lock<std::mutex> lock(end->mutex);
+    for (int slice = 1; !end->changed.wait_for(lock, kSlice, [&] { return end->over; }); slice++) {
+      if (cancelled(&stop)) return false;
+      if (slice % kSlicesPerPoll != 0) continue;
+      lock.unlock();
+      const Notice notice = read_notice();
+      if (!notice.left.empty()) fail_for(notice.left);
+      if (notice.roll) fail("another rank lost its connection");
+      lock.lock();
+    }
+    lock.unlock();
+    under_way_ = false;
+    back_ = Clock::now();
+    if (!future->hasError()) return true;
+    std::string why = "an unknown error";
+    try {
+      std::rethrow_exception(future->exception_ptr());
+    } catch (const std::exception& error) {
+      why = first_line(error.what());
+    } catch (...) {
+      // As it is.
+    }
+    fail(why);
+  }
+
+  // What the store says to those who wait; nothing where it does not answer.
+  struct Notice {
+    std::string left;   // "rank reason" of the first that left
+    bool roll = false;  // the roll is being called
+  };
+  Notice read_notice() {
+    return notices_
+        ->ask<Notice>(kPatience,
+                      [](c10d::Store& store) {
+                        Notice notice;
+                        if (store.check({std::string("left")})) notice.left = store.get_to_str("left");
+                        notice.roll = store.check({std::string("roll")});
+                        return notice;
+                      })
+        .value_or(Notice{});
+  }
+
+  [[noreturn]] void fail_for(const std::string& notice) {
+    told_.store(true);
+    const size_t space = notice.find(' ');
+    throw Error("DISTRIBUTED_FAILED", whole() + "to the end of the training but rank " + notice.substr(0, space) +
+                                          " left it: " + (space == std::string::npos ? "" : notice.substr(space + 1)));
+  }
+
+  // Finds out who is missing, and throws.
+  [[noreturn]] void fail(const std::string& why) {
+    const int64_t rank = request_.rank, size = request_.size;
+    const auto deadline = Clock::now() + std::min(std::max(kRollCall, 2 * longest_away_), request_.timeout);
+    // Once known it stays: the rank that keeps the store may be the first to go.
+    std::optional<std::vector<int64_t>> missing;
+    do {
+      if (const Notice notice = read_notice(); !notice.left.empty()) fail_for(notice.left);
+      auto answer = notices_->ask<std::vector<int64_t>>(kPatience, [rank, size](c10d::Store& store) {
+        store.set("roll", std::string("1"));
+        store.set(key("here", rank), std::string("1"));
+        std::vector<int64_t> silent;
+        for (int64_t each = 0; each < size; each++) {
+          if (!store.check({key("here", each)})) silent.push_back(each);
+        }
+        return silent;
+      });
+      if (!answer) break;
+      missing = std::move(answer);
+      if (missing->empty()) break;
+      std::this_thread::sleep_for(kSlice);
+    } while (Clock::now() < deadline);
+    told_.store(true);
+    std::string found;
+    if (!missing) {
+      found = request_.serves ? "rank 0, at " + request_.host + ", no longer answers"
+                              : "the store at " + request_.host + " no longer answers";
+    } else if (missing->empty()) {
+      found = "the connection between them failed";
+    } else {
+      found = listed(*missing) + (missing->size() == 1 ? " no longer answers" : " no longer answer");
+    }
+    throw Error("DISTRIBUTED_FAILED", whole() + "to the end of the training but " + found + " (" + why + ")");
+  }
+
+  const OneGroup one_;
+  const GroupRequest request_;
+  std::vector<std::string> cards_;
+  std::optional<Notices> notices_;
+  c10::intrusive_ptr<GuardedGroup> group_;
+  at::Tensor buffer_;
+  bool under_way_ = false;
+  Clock::time_point back_ = Clock::now();
+  milliseconds longest_away_{0};
+  // Whether the others know of this rank's end.
+  std::atomic<bool> told_{false};
+};
+
+}  // namespace
+
+// Libtorch's calls cannot be taken back, so they are made by a thread that nobody has to wait for.
+std::shared_ptr<ProcessGroup> ProcessGroup::join(const GroupRequest& request, const Cancellation& stop) {
+  struct Meeting {
+    std::mutex mutex;
+    std::condition_variable changed;
+    bool over = false;
+    std::shared_ptr<ProcessGroup> group;
+    std::optional<Error> error;
+    Cancellation stop{false};
+  };
+  const auto meeting = std::make_shared<Meeting>();
+  std::thread([meeting, request] {
+    std::shared_ptr<ProcessGroup> group;
+    std::optional<Error> error;
+    try {
+      group = std::make_shared<GlooGroup>(request, meeting->stop);
+    } catch (...) {
+      error = current_error("DISTRIBUTED_FAILED");
+    }
+    const std::lock_guard<std::mutex> lock(meeting->mutex);
+    if (!meeting->stop.load()) meeting->group = std::move(group);
+    meeting->error = std::move(error);
+    meeting->over = true;
+    meeting->changed.notify_all();
+  }).detach();
+  // Libtorch keeps its own time-outs; this one is for what knows none, such as a name that is looked up.
+  const auto deadline = Clock::now() + request.timeout + kGoodbye;
+  std::unique_lock<std::mutex> lock(meeting->mutex);
+  while (!meeting->changed.wait_for(lock, kSlice, [&] { return meeting->over; })) {
+    if (!cancelled(&stop) && Clock::now() < deadline) continue;
+    meeting->stop.store(true);
+    if (cancelled(&stop)) return nullptr;
+    throw Error("DISTRIBUTED_FAILED", "Expected " + std::to_string(request.size) + " ranks to meet at " + request.host +
+                                          " but the attempt did not come to an end");
+  }
+  if (meeting->error) throw Error(*meeting->error);
+  return meeting->group;
+}
+
+}  // namespace lenet5
+
+#else
+
+namespace lenet5 {
+
+std::shared_ptr<ProcessGroup> ProcessGroup::join(const GroupRequest&, const Cancellation&) {
+  throw Error(
+      "DISTRIBUTED_UNAVAILABLE",
+      "Expected a libtorch of 2.10 or later with c10d and Gloo for distributed but the addon was built for another");
+}
+
+}  // namespace lenet5
+
+#endif

@@ -1,0 +1,178 @@
+// Ranks as processes of their own, over real c10d: the same course as one process, and an end with a clear word whatever
+// becomes of one of them.
+import { copyFileSync, existsSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { CHECKPOINT_NAME } from "../../lib/lenet5/checkpoint.js";
+import { temporaryFolder } from "../cli/lenet5.js";
+import { alone, courseOf, environments, rank, struck, type Task, together } from "./ranks.js";
+
+const LONG: Task = { fit: { epochs: 1000, distributed: { timeout: 60 } } };
+
+for (const engine of ["fused", "libtorch"] as const) {
+  test(`two ranks of the ${engine} engine have the losses of one process over 100 steps`, async () => {
+    const task: Task = {
+      engine,
+      fit: { epochs: 4, batchSize: 64, learningRate: 1e-4, epsilon: 1e-6, validation: true, distributed: true },
+    };
+    const one = await alone(task);
+    // Weights of their own in the beginning: rank 0's are taken.
+    const courses = await together(2, (index) => ({ ...task, seed: 1 + index }));
+    expect(one.losses).toHaveLength(100);
+    for (const { losses, error, epochs, weights } of courses) {
+      expect(error).toBeNull();
+      expect(Math.max(...losses.map((loss, step) => Math.abs(loss - one.losses[step]!)))).toBeLessThan(1e-5);
+      expect(epochs).toEqual(courses[0]!.epochs);
+      expect(weights).toBe(courses[0]!.weights);
+    }
+    expect(courses[0]!.losses).toHaveLength(100);
+    expect(courses[1]!.epochs.at(-1)).toMatchObject({ epoch: 4, validation: { accuracy: expect.any(Number) } });
+  });
+}
+
+test("three ranks share batches that cannot be divided, and accumulate gradients", async () => {
+  const fit = {
+    epochs: 2,
+    batchSize: 50,
+    gradientAccumulation: 3,
+    learningRate: 1e-4,
+    epsilon: 1e-6,
+    distributed: true,
+  };
+  const one = await alone({ fit: { ...fit, batchSize: 150, gradientAccumulation: 1 } });
+  const [first, second, third] = await together(3, { fit });
+  expect(first!.losses).toHaveLength(22);
+  expect(Math.max(...first!.losses.map((loss, step) => Math.abs(loss - one.losses[step]!)))).toBeLessThan(1e-5);
+  expect(second!.weights).toBe(first!.weights);
+  expect(third!.weights).toBe(first!.weights);
+});
+
+test("one rank of one needs nobody", async () => {
+  const task: Task = { fit: { epochs: 1, distributed: true } };
+  const course = courseOf(await rank(task, { RANK: "0", WORLD_SIZE: "1" }));
+  expect(course.error).toBeNull();
+  expect(course.losses).toEqual((await alone(task)).losses);
+});
+
+test.for([
+  [
+    "batchSize",
+    { fit: { batchSize: 32 } },
+    "the same batchSize for all ranks but received 64 on rank 0 and 32 on rank 1",
+  ],
+  ["data", { data: { seed: 2 } }, "the same training data (by their checksum) for all ranks"],
+  [
+    "engine",
+    { engine: "libtorch" },
+    "the same engine for all ranks but received fused on rank 0 and libtorch on rank 1",
+  ],
+] as const)("ranks with another %s are told so, all of them", async ([, other, message]) => {
+  const task: Task = { fit: { epochs: 1, batchSize: 64, distributed: { timeout: 20 } } };
+  const courses = await together(2, (index) =>
+    index === 0 ? task : ({ ...task, ...other, fit: { ...task.fit, ...("fit" in other ? other.fit : {}) } } as Task),
+  );
+  for (const { error, losses } of courses) {
+    expect(error).toEqual({ code: "LENET5_DISTRIBUTED_MISMATCH", message: expect.stringContaining(message) });
+    expect(losses).toEqual([]);
+  }
+});
+
+test("a rank that does not come is named by those that did", async () => {
+  const [first, , third] = await environments(3);
+  const task: Task = { fit: { distributed: { timeout: 2 } } };
+  const runs = await Promise.all([rank(task, first!), rank(task, third!)]);
+  for (const run of runs) {
+    expect(courseOf(run).error).toEqual({
+      code: "LENET5_DISTRIBUTED_FAILED",
+      message: expect.stringMatching(/^Expected 3 ranks within 2 s but rank 1 did not come|rank 1/),
+    });
+  }
+});
+
+test("a master that never answers is given up after the time-out", async () => {
+  const [, second] = await environments(2);
+  const begin = performance.now();
+  const course = courseOf(await rank({ fit: { distributed: { timeout: 2 } } }, second!));
+  expect(course.error).toEqual({
+    code: "LENET5_DISTRIBUTED_FAILED",
+    message: expect.stringContaining(`at 127.0.0.1:${second!.MASTER_PORT} (MASTER_ADDR and MASTER_PORT) within 2 s`),
+  });
+  expect(performance.now() - begin).toBeLessThan(30_000);
+});
+
+test("a second process with the same rank is refused", async () => {
+  const [first, second] = await environments(2);
+  // Long enough for the third to come while the two are at it.
+  const task: Task = { fit: { epochs: 150, distributed: { timeout: 20 } } };
+  const runs = await Promise.all([rank(task, first!), rank(task, second!), rank(task, second!)]);
+  const errors = runs.map((run) => courseOf(run).error?.message ?? "none");
+  expect(errors.filter((message) => message.startsWith("Expected one process for rank 1"))).toHaveLength(1);
+  expect(errors.filter((message) => message === "none")).toHaveLength(2);
+});
+
+test.for([1, 0])("SIGKILL of rank %d ends the others at once, with its name", async (victim) => {
+  const { courses, seconds } = await struck(3, victim, "SIGKILL", LONG);
+  expect(courses.size).toBe(2);
+  for (const { error } of courses.values()) {
+    expect(error?.code).toBe("LENET5_DISTRIBUTED_FAILED");
+    expect(error?.message).toMatch(new RegExp(`^Expected 3 ranks to the end of the training but rank ${victim}\\b`));
+  }
+  expect(seconds).toBeLessThan(20);
+});
+
+test.for([1, 0])("a rank %d that hangs ends the others after the time-out, with its name", async (victim) => {
+  const task: Task = { fit: { ...LONG.fit, distributed: { timeout: 4 } } };
+  const { courses, seconds } = await struck(3, victim, "SIGSTOP", task);
+  expect(courses.size).toBe(2);
+  for (const { error } of courses.values()) {
+    expect(error?.code).toBe("LENET5_DISTRIBUTED_FAILED");
+    expect(error?.message).toMatch(new RegExp(`^Expected 3 ranks to the end of the training but rank ${victim}\\b`));
+  }
+  expect(seconds).toBeGreaterThan(2);
+  expect(seconds).toBeLessThan(30);
+});
+
+test("a rank that is aborted, or whose loop is left, says so to the others", async () => {
+  for (const stop of [{ abortAtStep: 5 }, { leaveAtStep: 5 }]) {
+    const [first, second] = await together(2, (index) => (index === 0 ? { ...LONG, ...stop } : LONG));
+    expect(first!.error?.code).toBe("abortAtStep" in stop ? "LENET5_ABORTED" : undefined);
+    expect(second!.error).toEqual({
+      code: "LENET5_DISTRIBUTED_FAILED",
+      message: "Expected 2 ranks to the end of the training but rank 0 left it: it was stopped",
+    });
+  }
+});
+
+test("checkpoints are rank 0's, and any number of ranks goes on from them", async () => {
+  const folder = temporaryFolder();
+  const fit = { epochs: 4, schedule: "constant", learningRate: 1e-4, epsilon: 1e-6 } as const;
+  await together(2, (index) => ({
+    fit: { ...fit, epochs: 2, distributed: true, checkpointDirectory: index === 0 ? folder : join(folder, "never") },
+  }));
+  expect(existsSync(join(folder, CHECKPOINT_NAME))).toBe(true);
+  expect(existsSync(join(folder, "never"))).toBe(false);
+  const copy = temporaryFolder();
+  copyFileSync(join(folder, CHECKPOINT_NAME), join(copy, CHECKPOINT_NAME));
+  const one = await alone({ fit: { ...fit, checkpointDirectory: copy, resume: true } });
+  expect(one.losses).toHaveLength(50);
+  const courses = await together(3, {
+    fit: { ...fit, distributed: true, checkpointDirectory: folder, resume: true },
+  });
+  for (const { losses, error } of courses) {
+    expect(error).toBeNull();
+    expect(losses).toHaveLength(50);
+    // Later a maximum of two all but equal values may go the other way, and the courses part by a little.
+    const begin = losses.slice(0, 20);
+    expect(Math.max(...begin.map((loss, step) => Math.abs(loss - one.losses[step]!)))).toBeLessThan(1e-5);
+  }
+});
+
+test("a checkpoint that cannot be written ends all ranks, each with the reason", async () => {
+  const folder = temporaryFolder();
+  writeFileSync(join(folder, "file"), "in the way");
+  const task: Task = { fit: { ...LONG.fit, checkpointDirectory: join(folder, "file") } };
+  const [first, second] = await together(2, task);
+  expect(first!.error?.code).toBe("LENET5_FILE_WRITE_FAILED");
+  expect(second!.error?.code).toBe("LENET5_DISTRIBUTED_FAILED");
+  expect(second!.error?.message).toContain(`rank 0 left it: ${first!.error!.message}`);
+});
