@@ -10,9 +10,11 @@ export function operations({
   return async (server) => {
     // Alive: this answers. Whether models are loaded is another question, which a restart would not answer better.
     server.get("/livez", async () => ({ live: true }));
-    server.get("/readyz", async (_request, reply) => {
+    server.get<{ Querystring: { model?: string | string[] } }>("/readyz", async ({ query }, reply) => {
       const models = repository.statuses();
-      const ready = repository.ready;
+      // A model that was given up on keeps no server from being ready for the others, unless whoever asks names it.
+      const isThere = (wanted: string) => models.some(({ name, state }) => name === wanted && state === "ready");
+      const ready = repository.ready && [query.model ?? []].flat().every(isThere);
       reply.status(ready ? 200 : 503);
       return { ready, models: models.map(({ name, version, state }) => ({ name, version, state })) };
     });

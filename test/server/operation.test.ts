@@ -33,6 +33,9 @@ describe("probes and counters", () => {
       200,
       { ready: true, models: [{ name: "digits", version: "1", state: "ready" }] },
     ]);
+    const asked = async (query: string) => (await fetch(`${url}/readyz?${query}`)).status;
+    expect(await Promise.all(["model=digits", "model=digits&model=digits", "all"].map(asked))).toEqual([200, 200, 200]);
+    expect(await Promise.all(["model=b", "model=digits&model=b", "model="].map(asked))).toEqual([503, 503, 503]);
     const metrics = await fetch(`${url}/metrics`);
     expect(metrics.headers.get("content-type")).toContain("text/plain");
     const text = await metrics.text();
