@@ -8,7 +8,7 @@ import { parse, parseAllDocuments } from "yaml";
 import { packageRoot } from "#package-root";
 import { lenet5, temporaryFolder } from "../cli/lenet5.js";
 import { python, pythonPath } from "../python.js";
-import { cleanUp, emptyRepository, placeLeNet5 } from "../server/models.js";
+import { cleanUp, emptyRepository, placeFile, placeLeNet5 } from "../server/models.js";
 import { serveProcess } from "../server/serve-process.js";
 
 const FOLDER = join(packageRoot, "deploy", "kubernetes");
@@ -285,26 +285,58 @@ describe.each(servers)("the server of $where", ({ where, pod, container }) => {
     expect(milliseconds(container, "--shutdown-delay")).toBeGreaterThanOrEqual(1000 * periodSeconds * failureThreshold);
   });
 
-  test("answers at the paths of its probes, and counts what is scaled by", async () => {
-    const folder = await emptyRepository();
-    await placeLeNet5(folder);
-    // The manifest's own arguments, but for where the models are and which ports are free.
+  /** The server on a folder of models, by the manifest's own arguments but for where the models are and which ports are free. */
+  const start = async (folder: string) => {
     const own = { "--model-repository": folder, "--host": "127.0.0.1" } as Record<string, string>;
     const words = [...options].map(([flag, value]) => {
       const port = Object.values(flagOf).includes(flag) ? "0" : undefined;
       return `${flag}=${own[flag] ?? port ?? value}`;
     });
-    const { child, ended, output } = await serveProcess(...words);
-    const addresses = output()
+    const started = await serveProcess(...words);
+    const addresses = started
+      .output()
       .match(/Ready at .*/)![0]
       .split(", ");
     const urlOf = (name: string): string => {
       const suffix = name === "http" ? /(http:\S+)$/ : new RegExp(`(http:\\S+) \\(${name}\\)$`);
       return addresses.map((address) => suffix.exec(address)?.[1]).find((url) => url !== undefined)!;
     };
-    const nameOf = (port: string | number): string =>
-      typeof port === "string" ? port : [...declared].find(([, number]) => number === port)![0];
-    const probes = ["startupProbe", "readinessProbe", "livenessProbe"].map((name) => container[name].httpGet);
+    return { ...started, urlOf };
+  };
+  const nameOf = (port: string | number): string =>
+    typeof port === "string" ? port : [...declared].find(([, number]) => number === port)![0];
+  const probes = ["startupProbe", "readinessProbe", "livenessProbe"].map((name) => {
+    const { path, port } = container[name].httpGet;
+    // As KServe fills in the inference service's name.
+    return { path: path.replace("{{.Name}}", the("InferenceService").metadata.name) as string, port };
+  });
+
+  test("is not started for Kubernetes where its model cannot be loaded", async () => {
+    const folder = await emptyRepository();
+    const file = join(temporaryFolder(), "model.pt");
+    writeFileSync(file, "no model");
+    await placeFile(folder, "digits", "1", "model.pt", file);
+    const { child, ended, urlOf } = await start(folder);
+    const [{ path, port }] = probes as [(typeof probes)[0]];
+    expect((await fetch(`${urlOf(nameOf(port))}${path}`)).status).toBe(503);
+    child.kill("SIGTERM");
+    await ended;
+  });
+
+  test("has memory for 64 of its largest bodies at once", () => {
+    const mebibytes = (quantity: string): number => {
+      const [, number, unit] = /^(\d+)(Mi|Gi)$/.exec(quantity)!;
+      return Number(number) * (unit === "Gi" ? 1024 : 1);
+    };
+    // Node and the model, and each body about five times, which was measured.
+    const needed = 128 + (64 * 5 * Number(options.get("--body-limit"))) / 2 ** 20;
+    expect(mebibytes(container.resources.limits.memory)).toBeGreaterThan(needed);
+  });
+
+  test("answers at the paths of its probes, and counts what is scaled by", async () => {
+    const folder = await emptyRepository();
+    await placeLeNet5(folder);
+    const { child, ended, urlOf } = await start(folder);
     const templateOf = (kind: string): Loose => (kind === "Deployment" ? the(kind).spec.template : the(kind));
     const isPlain = where.startsWith("server");
     const annotations = isPlain
@@ -323,10 +355,13 @@ describe.each(servers)("the server of $where", ({ where, pod, container }) => {
     expect(metrics).toMatch(new RegExp(`^${wanted}\\{model="digits",version="1"\\} \\d`, "m"));
     // Not ready at once, and with the options' own delay not ended either.
     child.kill("SIGTERM");
-    const [{ path, port }] = probes.slice(1);
-    const readiness = async (): Promise<number> => (await fetch(`${urlOf(nameOf(port))}${path}`)).status;
-    await expect.poll(readiness, { timeout: 5000, interval: 20 }).toBe(503);
-    expect((await fetch(`${urlOf(nameOf(probes[2].port))}${probes[2].path}`)).status).toBe(200);
+    const [, readiness, liveness] = probes.map(
+      ({ path, port }) =>
+        async (): Promise<number> =>
+          (await fetch(`${urlOf(nameOf(port))}${path}`)).status,
+    );
+    await expect.poll(readiness!, { timeout: 5000, interval: 20 }).toBe(503);
+    expect(await liveness!()).toBe(200);
     child.kill("SIGTERM");
     await ended;
   });
@@ -370,6 +405,13 @@ describe("server/", () => {
     expect(rule.name.as).toBe(name);
     expect(new RegExp(rule.name.matches).test(name)).toBe(true);
     expect(rule.seriesQuery).toMatch(new RegExp(`^${name}\\{`));
+    // Prometheus scrapes once a minute where nobody says otherwise: less than two minutes have no sample now and then.
+    const [, minutes] = /\[(\d+)m\]/.exec(rule.metricsQuery)!;
+    expect(Number(minutes)).toBeGreaterThanOrEqual(2);
+    // One thread reads the requests: a server at its end uses little more than one processor.
+    const { averageUtilization } = metrics.find(({ type }: Loose) => type === "Resource").resource.target;
+    const { cpu } = spec.template.spec.containers[0].resources.requests;
+    expect((Number(cpu) * averageUtilization) / 100).toBeLessThan(0.9);
     // Nothing of a rolling update or of a drained node is missed.
     expect(spec.strategy.rollingUpdate).toEqual({ maxUnavailable: 0, maxSurge: 1 });
     expect(the("PodDisruptionBudget").spec.maxUnavailable).toBeLessThan(minReplicas);
@@ -408,6 +450,13 @@ describe("training/", () => {
     const set = container.env.map(({ name }: Loose) => name);
     for (const name of ["RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"]) expect(set).not.toContain(name);
     expect([...options.keys()]).toContain("--distributed");
+  });
+
+  test("outlives three failures, and leaves no pod behind", () => {
+    const { backoffLimit, cleanPodPolicy } = the("PyTorchJob").spec.runPolicy;
+    // The operator sums the starts of all containers; of one failure those of all pods, and of the first one again.
+    expect(backoffLimit).toBeGreaterThanOrEqual(3 * (Master.replicas + Worker.replicas + 1));
+    expect(cleanPodPolicy).toBe("Running");
   });
 
   test("reads what the data's job writes, and writes what the server reads", () => {
@@ -462,6 +511,8 @@ test("README.md names each folder, what is there to apply, and the times of the 
     expect(guide).toContain(`\`${folder}/\``);
     expect(guide).toContain(`kubectl apply -k deploy/kubernetes/${folder}`);
   }
+  // By folder, where kustomize names the registry.
+  expect(guide).not.toMatch(/kubectl (apply|create) -f/);
   for (const [, path] of guide.matchAll(/deploy\/kubernetes\/([\w./-]+)/g))
     expect([...files, ...folders, ""]).toContain(path!.replace(/\.$/, ""));
   for (const { pod, container } of servers) {
