@@ -89,21 +89,41 @@ async function replaceFile(
 /**
  * Puts a file that was written elsewhere in the same folder, and is whole, in the place of `target`, whose owner and mode it
  * takes over; for whoever holds the lock on `target`.
- * @throws the system's errors
+ * @param file - what was written, which is closed; `path` has to be its name still
+ * @throws the system's errors; where `path` is another file by now
  */
-export async function putInPlace(path: string, target: string): Promise<void> {
-  const replaces = await stat(target).catch((error: NodeJS.ErrnoException) => {
+export async function putInPlace(file: FileHandle, path: string, target: string): Promise<void> {
+  const replaces = await statIfThere(target);
+  if (replaces !== undefined) await takeOver(file, replaces);
+  await file.sync();
+  const own = await file.stat();
+  const named = await statIfThere(path);
+  if (named?.ino !== own.ino || named.dev !== own.dev) throw new Error(`another file than was written as ${path}`);
+  await file.close();
+  await rename(path, target);
+  await syncFolder(dirname(target));
+}
+
+/** What lies at a path; undefined where there is nothing. @throws the system's errors */
+export async function statIfThere(path: string): Promise<Stats | undefined> {
+  return await stat(path).catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT") return undefined;
     throw error;
   });
-  const file = await open(path, "r+");
+}
+
+/** Brings a folder's names to the disk: a file whose bytes are there may else have no name after a power failure. */
+export async function syncFolder(path: string): Promise<void> {
+  if (process.platform === "win32") return; // which opens no folder, and needs none
+  const folder = await open(path, "r");
   try {
-    if (replaces !== undefined) await takeOver(file, replaces);
-    await file.sync();
+    await folder.sync();
+  } catch (error) {
+    // Some network file systems know no such call.
+    if (!["EINVAL", "ENOTSUP", "ENOSYS"].includes(String((error as NodeJS.ErrnoException).code))) throw error;
   } finally {
-    await file.close();
+    await folder.close();
   }
-  await rename(path, target);
 }
 
 /** Gives a new file the owner and the mode of the one that it replaces. */

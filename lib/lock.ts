@@ -2,7 +2,8 @@
 //
 // Problem: a holder may lose its lock while it works (somebody empties the cache; the machine slept and another process
 // took the lock for a dead one's), and the library that keeps it would throw that from a timer, which ends the process.
-// Resolution: the work is told through its signal, ends, and its caller gets an error with a code.
+// Resolution: the work is told through its signal, ends, and its caller gets an error with a code. That takes up to a refresh:
+// work that writes where the next holder writes too asks before each write, and waits where the process stood still.
 import { stat } from "node:fs/promises";
 import type Lockfile from "proper-lockfile";
 import { abortError, delay, onAbort, throwIfAborted } from "./abort.js";
@@ -17,6 +18,8 @@ const STALE = 15_000;
 const REFRESH = 2_000;
 /** Milliseconds between two looks at a lock that somebody else holds. */
 const POLL = 250;
+/** Milliseconds between two looks at the clock. */
+const PULSE = 1_000;
 
 /** How {@link withLock} gets its lock. */
 export interface LockOptions {
@@ -35,34 +38,64 @@ export interface LockOptions {
  * Runs `work` while no other process or call does so for the same `target`.
  *
  * @param target - a path; the lock is a folder `<target>.lock` beside it
- * @param work - gets a signal that fires when the caller's does or when the lock is lost
+ * @param work - gets a signal that fires when the caller's does or when the lock is lost; and a function that resolves while the
+ *   lock is held for certain (at once, unless this process stood still so long that another one may have taken the lock), and
+ *   else rejects
  * @throws LENET5_FILE_BUSY where another one holds the lock, or where it was lost and the work did not finish;
  *   LENET5_FILE_WRITE_FAILED where no lock can be made; LENET5_ABORTED; what `work` throws
  */
 export async function withLock<T>(
   target: string,
   options: LockOptions,
-  work: (signal: AbortSignal) => Promise<T>,
+  work: (signal: AbortSignal, certain: () => Promise<void>) => Promise<T>,
 ): Promise<T> {
   const { signal } = options;
   const ending = new AbortController();
-  let lost: Error | undefined;
+  const losing = new AbortController();
   const release = await acquire(target, options, (error) => {
-    lost = error;
+    losing.abort(error);
     ending.abort(error);
   });
   const off = onAbort(signal, () => ending.abort(signal!.reason));
+  const pulse = new Pulse();
   try {
     throwIfAborted(signal); // perhaps while the lock was being made
-    return await work(ending.signal);
+    return await work(ending.signal, () => pulse.certain(losing.signal));
   } catch (error) {
     throwIfAborted(signal);
-    if (lost !== undefined || (await isGone(target))) throw lostLock(target, error);
+    if (losing.signal.aborted || (await isGone(target))) throw lostLock(target, error);
     throw error;
   } finally {
     off();
+    pulse.stop();
     // Refused where the lock is not ours any more: then it is not ours to remove either.
     await release().catch(() => {});
+  }
+}
+
+/** Notices that this process stood still: it was stopped, or the machine slept. */
+class Pulse {
+  #last = Date.now();
+  #uncertainUntil = 0;
+  readonly #timer = setInterval(() => this.#beat(), PULSE).unref();
+
+  /** Resolves once the lock would have been seen to be lost, if it is. @param lost - fires then, and the call rejects */
+  async certain(lost: AbortSignal): Promise<void> {
+    this.#beat();
+    const left = this.#uncertainUntil - Date.now();
+    if (left > 0) await delay(left, lost);
+    throwIfAborted(lost);
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+
+  #beat(): void {
+    const now = Date.now();
+    // By the next refresh, with the time that a look at the lock takes.
+    if (now - this.#last > STALE / 2) this.#uncertainUntil = now + REFRESH + POLL;
+    this.#last = now;
   }
 }
 

@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, rmdirSync, rmSync, utimesSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { gzipSync } from "node:zlib";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
 import { packageRoot } from "#package-root";
 import { IDX_FILES } from "../lib/data/idx.js";
 import { idx } from "../lib/index.js";
@@ -60,6 +60,33 @@ test("waiting for the dead takes over what a killed process left, and refuses wh
   const taken = withLock(target, { wait: "for-the-dead" }, async () => "taken");
   setTimeout(() => utimesSync(`${target}.lock`, new Date(0), new Date(0)), 300);
   expect(await taken).toBe("taken");
+});
+
+test("where this process stood still, whether it holds the lock is certain once a lost one would have been seen", async () => {
+  const target = join(temporaryFolder(), "thing");
+  const now = Date.now;
+  let jump = 0;
+  vi.spyOn(Date, "now").mockImplementation(() => now() + jump);
+  onTestFinished(() => void vi.restoreAllMocks());
+  let written = "";
+  const work = withLock(target, {}, async (_, certain) => {
+    const begin = performance.now();
+    await certain();
+    expect(performance.now() - begin).toBeLessThan(1000);
+    // It was stopped for a minute; nobody took the lock.
+    jump += 60_000;
+    await certain();
+    written += "a";
+    // Once more, and somebody did.
+    jump += 60_000;
+    rmdirSync(`${target}.lock`);
+    mkdirSync(`${target}.lock`);
+    await certain();
+    written += "b";
+  });
+  await expect(work).rejects.toMatchObject(BUSY);
+  expect(written).toBe("a");
+  expect(existsSync(`${target}.lock`)).toBe(true);
 });
 
 test("a signal ends the waiting, and the work", async () => {

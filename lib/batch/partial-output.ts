@@ -9,9 +9,11 @@
 // nobody goes on with what another model, input or share has begun.
 import type { FileHandle } from "node:fs/promises";
 import { open, rm } from "node:fs/promises";
+import { dirname } from "node:path";
 import { crc32 } from "node:zlib";
+import { throwIfAborted } from "../abort.js";
 import { expectedButGot, isLeNet5Error, type LeNet5Error } from "../errors.js";
-import { putInPlace, readFailure, writeFailure } from "../files.js";
+import { putInPlace, readFailure, statIfThere, syncFolder, writeFailure } from "../files.js";
 import { isObject } from "../is.js";
 import { openRegularFile, readBytes } from "../regular-file.js";
 import type { Chunk } from "./answers.js";
@@ -56,9 +58,20 @@ const START: Progress = { images: 0, unreadable: 0, bytes: 0, whole: false, note
 /** How the errors say what to do. */
 const ANEW = "--restart begins anew";
 
+/** How an output is opened. */
+export interface OpenOptions {
+  /** Throws away what was left. */
+  readonly restart: boolean;
+  /** Resolves while the caller holds the lock on the output's path; asked before each write. */
+  readonly certain?: () => Promise<void>;
+  /** Ends the look at what was left. */
+  readonly signal?: AbortSignal;
+}
+
 /** An output in the making. The caller holds the lock on its path. */
 export class PartialOutput {
   readonly #output: string;
+  readonly #certain: () => Promise<void>;
   readonly #file: FileHandle;
   readonly #record: FileHandle;
   #recordLength: number;
@@ -70,9 +83,19 @@ export class PartialOutput {
   #notes: unknown[] = [];
   /** As far as the record says. */
   #recorded: Progress;
+  /** Why nothing more can be made to count. */
+  #failure: unknown;
 
-  private constructor(output: string, file: FileHandle, record: FileHandle, recordLength: number, progress: Progress) {
+  private constructor(
+    output: string,
+    certain: () => Promise<void>,
+    file: FileHandle,
+    record: FileHandle,
+    recordLength: number,
+    progress: Progress,
+  ) {
     this.#output = output;
+    this.#certain = certain;
     this.#file = file;
     this.#record = record;
     this.#recordLength = recordLength;
@@ -95,28 +118,43 @@ export class PartialOutput {
 
   /**
    * Goes on with what an earlier run of the same description has left, else begins.
-   * @param options - `restart`: what was left is thrown away
    * @throws LENET5_CHECKPOINT_MISMATCH where it is another run's; LENET5_CHECKPOINT_CORRUPT where file and record do not
-   *   belong together; LENET5_FILE_WRITE_FAILED
+   *   belong together; LENET5_FILE_WRITE_FAILED; LENET5_ABORTED; what `certain` throws
    */
-  static async open(output: string, run: RunDescription, { restart }: { restart: boolean }): Promise<PartialOutput> {
-    const left = restart ? undefined : await readRecord(PartialOutput.recordOf(output), run);
+  static async open(output: string, run: RunDescription, options: OpenOptions): Promise<PartialOutput> {
+    const left = options.restart ? undefined : await readRecord(PartialOutput.recordOf(output), run);
     return left === undefined || (await wasPutInPlace(output, left.progress))
-      ? await PartialOutput.#begin(output, run)
-      : await PartialOutput.#goOn(output, left);
+      ? await PartialOutput.#begin(output, run, options)
+      : await PartialOutput.#goOn(output, left, options);
   }
 
-  static async #begin(output: string, run: RunDescription): Promise<PartialOutput> {
+  static async #begin(
+    output: string,
+    run: RunDescription,
+    { certain = isCertain }: OpenOptions,
+  ): Promise<PartialOutput> {
+    const [partialPath, recordPath] = [PartialOutput.partialOf(output), PartialOutput.recordOf(output)];
+    await certain();
     return await writing(output, async () => {
-      // In this order: a record speaks of a file that is there.
-      await rm(PartialOutput.recordOf(output), { force: true });
-      const file = await open(PartialOutput.partialOf(output), "w");
+      // What is replaced may be protected by its mode alone.
+      const mode = (await statIfThere(output)) === undefined ? 0o666 : 0o600;
+      // In this order: a record speaks of a file that is there. Both are new files: what has these names may be a link to
+      // something else, or what a run whose lock was taken over has still open.
+      await rm(recordPath, { force: true });
+      await rm(partialPath, { force: true });
+      const file = await open(partialPath, "wx", mode);
       try {
-        const record = await open(PartialOutput.recordOf(output), "w");
-        const first = firstLineOf(run);
-        await writeAt(record, first, 0);
-        await record.datasync();
-        return new PartialOutput(output, file, record, first.length, START);
+        const record = await open(recordPath, "wx", mode);
+        try {
+          const first = firstLineOf(run);
+          await writeAt(record, first, 0);
+          await record.datasync();
+          await syncFolder(dirname(output));
+          return new PartialOutput(output, certain, file, record, first.length, START);
+        } catch (error) {
+          await record.close();
+          throw error;
+        }
       } catch (error) {
         await file.close();
         throw error;
@@ -124,16 +162,21 @@ export class PartialOutput {
     });
   }
 
-  static async #goOn(output: string, { progress, steps, length }: Left): Promise<PartialOutput> {
+  static async #goOn(
+    output: string,
+    { progress, steps, length }: Left,
+    { certain = isCertain, signal }: OpenOptions,
+  ): Promise<PartialOutput> {
     const path = PartialOutput.partialOf(output);
-    await verify(path, steps);
+    await verify(path, steps, signal);
+    await certain();
     return await writing(output, async () => {
       const file = await open(path, "r+");
       try {
         await file.truncate(progress.bytes);
         const record = await open(PartialOutput.recordOf(output), "r+");
         await record.truncate(length);
-        return new PartialOutput(output, file, record, length, progress);
+        return new PartialOutput(output, certain, file, record, length, progress);
       } catch (error) {
         await file.close();
         throw error;
@@ -146,8 +189,9 @@ export class PartialOutput {
     return this.#recorded;
   }
 
-  /** Appends a chunk; it counts from the next {@link commit} on. @throws LENET5_FILE_WRITE_FAILED */
+  /** Appends a chunk; it counts from the next {@link commit} on. @throws LENET5_FILE_WRITE_FAILED, what `certain` throws */
   async append({ bytes, images, unreadable, note }: Chunk): Promise<void> {
+    await this.#certain();
     await writing(this.#output, () => writeAt(this.#file, bytes, this.#bytes));
     this.#bytes += bytes.length;
     this.#crc32 = crc32(bytes, this.#crc32);
@@ -162,10 +206,16 @@ export class PartialOutput {
     this.#whole = true;
   }
 
-  /** Makes what was appended count. @throws LENET5_FILE_WRITE_FAILED */
+  /**
+   * Makes what was appended count. Once that has failed it always does: the system tells of bytes that did not come to the disk
+   * once, and the next time says that all are there.
+   * @throws LENET5_FILE_WRITE_FAILED, what `certain` throws
+   */
   async commit(): Promise<void> {
+    if (this.#failure !== undefined) throw this.#failure;
     const { bytes, whole, notes } = this.#recorded;
     if (this.#bytes === bytes && this.#whole === whole) return;
+    await this.#certain();
     const step: Step = {
       ...{ images: this.#images, unreadable: this.#unreadable, bytes: this.#bytes, crc32: this.#crc32 },
       ...(this.#whole && { whole: true }),
@@ -177,18 +227,22 @@ export class PartialOutput {
       await writeAt(this.#record, line, this.#recordLength);
       await this.#record.datasync();
       this.#recordLength += line.length;
+    }).catch((error: unknown) => {
+      this.#failure = error;
+      throw error;
     });
     this.#recorded = { ...progressOf(step), notes: [...notes, ...this.#notes] };
     this.#crc32 = 0;
     this.#notes = [];
   }
 
-  /** Puts the output, whose end is written, in its place. @throws LENET5_FILE_WRITE_FAILED */
+  /** Puts the output, whose end is written, in its place. @throws LENET5_FILE_WRITE_FAILED, what `certain` throws */
   async finish(): Promise<void> {
     await this.commit();
-    await this.close();
+    await this.#certain();
     await writing(this.#output, async () => {
-      await putInPlace(PartialOutput.partialOf(this.#output), this.#output);
+      await putInPlace(this.#file, PartialOutput.partialOf(this.#output), this.#output);
+      await this.#record.close();
       await rm(PartialOutput.recordOf(this.#output), { force: true });
     });
   }
@@ -199,6 +253,8 @@ export class PartialOutput {
     await this.#record.close();
   }
 }
+
+async function isCertain(): Promise<void> {}
 
 /** What an earlier run has left. */
 interface Left {
@@ -299,7 +355,7 @@ async function wasPutInPlace(output: string, { whole }: Progress): Promise<boole
 }
 
 /** Holds an unfinished output against its record. */
-async function verify(path: string, steps: readonly Step[]): Promise<void> {
+async function verify(path: string, steps: readonly Step[], signal: AbortSignal | undefined): Promise<void> {
   const bytes = steps.at(-1)?.bytes ?? 0;
   const wanted = {
     what: `the unfinished output that its record speaks of (${ANEW})`,
@@ -313,6 +369,7 @@ async function verify(path: string, steps: readonly Step[]): Promise<void> {
     for (const step of steps) {
       let sum = 0;
       while (position < step.bytes) {
+        throwIfAborted(signal);
         const { bytesRead } = await file.read(room, 0, Math.min(PIECE, step.bytes - position), position);
         if (bytesRead === 0) break;
         sum = crc32(room.subarray(0, bytesRead), sum);

@@ -72,13 +72,13 @@ const COMMIT_EVERY = 1000;
  */
 export async function predictInto(run: BatchRun): Promise<BatchResult> {
   const { output, restart, signal, onWait, onKept } = run;
-  return await withLock(output, { wait: "for-the-dead", signal, ...(onWait && { onWait }) }, async (held) => {
-    const partial = await PartialOutput.open(output, describe(run), { restart });
+  return await withLock(output, { wait: "for-the-dead", signal, ...(onWait && { onWait }) }, async (held, certain) => {
+    const partial = await PartialOutput.open(output, describe(run), { restart, certain, signal: held });
     try {
       return await write({ ...run, signal: held }, partial);
     } catch (error) {
       // What is written already need not be done again; where it cannot be recorded, that is not what is told.
-      if (!held.aborted || signal.aborted) await partial.commit().catch(() => {});
+      await partial.commit().catch(() => {});
       onKept?.(partial.recorded.images);
       throw error;
     } finally {

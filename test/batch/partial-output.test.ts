@@ -1,18 +1,23 @@
 // What is left of a run that ended at any moment: each damage of the unfinished output or of its record either costs some work
 // that is done again, or is refused; none makes a wrong output.
+import { spawnSync } from "node:child_process";
 import {
   appendFileSync,
   existsSync,
+  linkSync,
+  lstatSync,
   mkdirSync,
   readdirSync,
   readFileSync,
   rmSync,
   statSync,
+  symlinkSync,
   truncateSync,
   writeFileSync,
 } from "node:fs";
+import { open } from "node:fs/promises";
 import { join } from "node:path";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { PartialOutput } from "../../lib/batch/partial-output.js";
 import { temporaryFolder } from "../data/folder.js";
 
@@ -168,6 +173,95 @@ describe("an unfinished output", () => {
   });
 });
 
+describe("what has the unfinished output's name already", () => {
+  test.runIf(process.platform !== "win32")("is not written through: a link, a hard link, a pipe", async () => {
+    for (const put of [
+      (from: string, to: string) => symlinkSync(from, to),
+      linkSync,
+      (_: string, to: string) => spawnSync("mkfifo", [to]),
+    ]) {
+      const folder = temporaryFolder();
+      const [output, precious] = [join(folder, "out"), join(folder, "precious")];
+      writeFileSync(precious, "precious");
+      put(precious, PartialOutput.partialOf(output));
+      const partial = await begin(output);
+      await partial.end({ bytes: Buffer.from("answers"), images: 1, unreadable: 0 });
+      await partial.finish();
+      expect(readFileSync(precious, "utf8")).toBe("precious");
+      expect(lstatSync(output).isFile()).toBe(true);
+      expect(readFileSync(output, "utf8")).toBe("answers");
+    }
+  });
+
+  test("is no file of a run that begins anew: one that lost its lock has it open still", async () => {
+    const output = join(temporaryFolder(), "out");
+    const stopped = await begin(output);
+    await stopped.append({ bytes: Buffer.from("0: abcdef\n"), images: 2, unreadable: 0 });
+    await stopped.commit();
+    const next = await begin(output, RUN, true);
+    await next.append({ bytes: Buffer.from("0: ghijklmnop\n"), images: 2, unreadable: 0 });
+    await next.commit();
+    await stopped.end({ bytes: Buffer.from("1: abcdef\n"), images: 2, unreadable: 0 });
+    await expect(stopped.finish()).rejects.toMatchObject({ code: "LENET5_FILE_WRITE_FAILED" });
+    await stopped.close();
+    expect(existsSync(output)).toBe(false);
+    await next.end({ bytes: Buffer.alloc(0), images: 0, unreadable: 0 });
+    await next.finish();
+    expect(readFileSync(output, "utf8")).toBe("0: ghijklmnop\n");
+  });
+});
+
+test("nothing is written by whom the lock may have been taken from", async () => {
+  const output = join(temporaryFolder(), "out");
+  const lost = new Error("lost");
+  let isHeld = true;
+  const certain = async () => {
+    if (!isHeld) throw lost;
+  };
+  const partial = await PartialOutput.open(output, RUN, { restart: false, certain });
+  await partial.append({ bytes: Buffer.from("0: abcdef\n"), images: 2, unreadable: 0 });
+  await partial.commit();
+  const chunk = { bytes: Buffer.from("1: abcdef\n"), images: 2, unreadable: 0 };
+  await partial.end(chunk);
+  const before = [PartialOutput.partialOf(output), PartialOutput.recordOf(output)].map((path) => readFileSync(path));
+  isHeld = false;
+  await expect(partial.append(chunk)).rejects.toBe(lost);
+  await expect(partial.commit()).rejects.toBe(lost);
+  await expect(partial.finish()).rejects.toBe(lost);
+  await partial.close();
+  await expect(PartialOutput.open(output, RUN, { restart: false, certain })).rejects.toBe(lost);
+  await expect(PartialOutput.open(output, RUN, { restart: true, certain })).rejects.toBe(lost);
+  const after = [PartialOutput.partialOf(output), PartialOutput.recordOf(output)].map((path) => readFileSync(path));
+  expect(after).toEqual(before);
+});
+
+test("bytes that did not come to the disk never count, though the system says so once alone", async () => {
+  const folder = temporaryFolder();
+  const output = join(folder, "out");
+  const partial = await begin(output);
+  await partial.append({ bytes: Buffer.from("0: abcdef\n"), images: 2, unreadable: 0 });
+  const some = await open(join(folder, "some"), "w");
+  const failing = vi.spyOn(Object.getPrototypeOf(some), "datasync").mockRejectedValueOnce(new Error("EIO"));
+  await some.close();
+  await expect(partial.commit()).rejects.toMatchObject({ code: "LENET5_FILE_WRITE_FAILED" });
+  failing.mockRestore();
+  await expect(partial.commit()).rejects.toMatchObject({ code: "LENET5_FILE_WRITE_FAILED" });
+  await partial.close();
+  expect(partial.recorded.images).toBe(0);
+  const again = await begin(output);
+  expect(again.recorded.images).toBe(0);
+  await again.close();
+});
+
+test("a signal ends the look at what was left", async () => {
+  const output = join(temporaryFolder(), "out");
+  await leave(output, 2);
+  const signal = AbortSignal.abort();
+  await expect(PartialOutput.open(output, RUN, { restart: false, signal })).rejects.toMatchObject({
+    code: "LENET5_ABORTED",
+  });
+});
+
 test("a run that was killed at its very end is finished by the next, before or after its file took its place", async () => {
   const output = join(temporaryFolder(), "out");
   await leave(output, 2);
@@ -193,6 +287,10 @@ test("a file that is replaced keeps its mode, and stays as it is until the new o
   const partial = await begin(output);
   await partial.end({ bytes: Buffer.from("after"), images: 1, unreadable: 0 });
   expect(readFileSync(output, "utf8")).toBe("before");
+  // Whom the old one's mode keeps out does not get to see the new one either.
+  for (const path of [PartialOutput.partialOf(output), PartialOutput.recordOf(output)]) {
+    expect(statSync(path).mode & 0o077).toBe(0);
+  }
   await partial.finish();
   expect(readFileSync(output, "utf8")).toBe("after");
   expect(statSync(output).mode & 0o777).toBe(0o640);
