@@ -28,7 +28,7 @@ const CONCURRENCY = 4;
 const TURN = 32;
 
 /** What the system may say of a file that is about this file alone. Anything else, such as a failing disk, ends the run. */
-const OF_THE_FILE = ["EACCES", "EPERM", "ELOOP", "ENAMETOOLONG", "EINVAL"];
+const OF_THE_FILE = ["EACCES", "EPERM", "ELOOP", "ENAMETOOLONG", "EINVAL", "ENXIO", "ENODEV", "EOPNOTSUPP"];
 
 /**
  * Decodes files as `decodeDigit` does.
@@ -75,7 +75,8 @@ function decodeSmallFile(path: string, digit: Uint8Array): boolean {
   }
 }
 
-function isOfTheFile({ code, cause }: LeNet5Error): boolean {
+/** Whether what failed is about this file alone. */
+export function isOfTheFile({ code, cause }: LeNet5Error): boolean {
   if (code !== "LENET5_FILE_READ_FAILED") return true;
   return OF_THE_FILE.includes(String((cause as NodeJS.ErrnoException | undefined)?.code));
 }

@@ -3,17 +3,20 @@
 // Problem: there may be millions, several processes share them by their places, and a run that goes on after days must find each
 // at the same place. Resolution: the input is gone through twice. The first time its images are counted and the names of each
 // block of some thousand hashed; the second time a block's names are handed out once they have the hash that they had. Nothing
-// is held but a block, the hashes, and the names within one folder.
-import { createHash } from "node:crypto";
+// is held but a block, the hashes, and the names within one folder. Names alone do not tell one day's images from another's
+// (00000.png …): a few files of each block are looked into, and what they hold is hashed too.
+import { createHash, type Hash } from "node:crypto";
 import { stat } from "node:fs/promises";
-import { extname, sep } from "node:path";
+import { extname, join, sep } from "node:path";
+import { throwIfAborted } from "../abort.js";
 import { isGzip } from "../data/idx-header.js";
 import { openIdxImages } from "../data/idx-images.js";
 import { filesBelow, imageSuffixes } from "../data/image-files.js";
-import { expectedButGot } from "../errors.js";
+import { expectedButGot, isLeNet5Error } from "../errors.js";
 import { readFailure } from "../files.js";
 import { imageFormatOf } from "../formats/image-signature.js";
 import { readBytes, withRegularFile } from "../regular-file.js";
+import { isOfTheFile } from "./decode-files.js";
 import { pathsOf } from "./path-list.js";
 
 /** Consecutive images. */
@@ -43,6 +46,10 @@ export interface Source {
 
 /** Names that are hashed together. */
 const BLOCK = 16_384;
+/** Files of a block that are looked into. */
+const SAMPLES = 8;
+/** Bytes that are looked at of each: all of a small PNG. */
+const SAMPLE = 4096;
 /** Files in a batch: some milliseconds of decoding where they are small. */
 const FILES = 256;
 /** Images in a batch of an IDX file: what a model predicts at once. */
@@ -123,30 +130,39 @@ interface Names {
 
 async function namesSource({ kind, root, path, ignored, names }: Names, signal: AbortSignal): Promise<Source> {
   const hashes: string[] = [];
+  const contents = createHash("sha256");
   let count = 0;
   for await (const block of blocksOf(names(signal))) {
     count += block.length;
     hashes.push(hashOf(block));
+    await addSamples(contents, block, root, signal);
   }
   const digest = createHash("sha256")
-    .update(`${kind} ${count}\n${hashes.join("\n")}`)
+    .update(`${kind} ${count}\n${hashes.join("\n")}\n${contents.digest("hex")}`)
     .digest("hex");
   return {
     ...{ kind, count, digest, ignored: ignored(), root },
     async *batches(from, to, told) {
+      // Each batch but the last has as many: where a run that goes on begins at the end of one, its batches, by which the last
+      // digits of the answers may differ, are those of a run without interruption.
+      let batch: string[] = [];
+      let first = from;
       let start = 0;
       for await (const block of blocksOf(names(told))) {
-        if (start >= to) return;
+        if (start >= to) break;
         const end = start + block.length;
-        if (end > from) {
-          if (hashOf(block) !== hashes[start / BLOCK]) throw changed(path, kind);
-          for (let at = Math.max(from, start); at < Math.min(to, end); at += FILES) {
-            yield { first: at, names: block.slice(at - start, Math.min(at + FILES, to, end) - start) };
-          }
+        if (end > from && hashOf(block) !== hashes[start / BLOCK]) throw changed(path, kind);
+        for (const name of block.slice(Math.max(from - start, 0), Math.min(to, end) - start)) {
+          batch.push(name);
+          if (batch.length < FILES) continue;
+          yield { first, names: batch };
+          first += FILES;
+          batch = [];
         }
         start = end;
       }
       if (start < to) throw changed(path, kind);
+      if (batch.length > 0) yield { first, names: batch };
     },
   };
 }
@@ -163,6 +179,25 @@ async function* blocksOf(names: AsyncIterable<string[]>): AsyncGenerator<string[
     }
   }
   if (block.length > 0) yield block;
+}
+
+/** What some of a block's files begin with, and how long they are. */
+async function addSamples(hash: Hash, block: readonly string[], root: string, signal: AbortSignal): Promise<void> {
+  const samples = Math.min(SAMPLES, block.length);
+  for (let i = 0; i < samples; i++) {
+    throwIfAborted(signal);
+    const name = block[Math.floor((i * block.length) / samples)]!;
+    const path = root === "" ? name : join(root, name);
+    try {
+      await withRegularFile(path, { what: "an image file", missing: "DATA_NOT_FOUND" }, async (file, size) => {
+        hash.update(`${size}\n`).update(await readBytes(file, Math.min(size, SAMPLE)));
+      });
+    } catch (error) {
+      // It will have a row that says why.
+      if (!isLeNet5Error(error) || !isOfTheFile(error)) throw error;
+      hash.update("none\n");
+    }
+  }
 }
 
 /** No name has a zero byte. */

@@ -1,7 +1,9 @@
+import { once } from "node:events";
 import { chmodSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
 import { join } from "node:path";
 import sharp from "sharp";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import { decodeFiles } from "../../lib/batch/decode-files.js";
 import { decodeDigit, syntheticDigits } from "../../lib/index.js";
 import { temporaryFolder } from "../data/folder.js";
@@ -46,6 +48,10 @@ test("what cannot be read has its place, its code and a message, and costs the o
   symlinkSync(join(root, "circle.png"), join(root, "circle.png"));
   writeFileSync(join(root, "locked.png"), bytes);
   chmodSync(join(root, "locked.png"), 0);
+  const server = createServer();
+  await once(server.listen(join(root, "socket")), "listening");
+  onTestFinished(() => void server.close());
+  symlinkSync(join(root, "socket"), join(root, "socket.png"));
   const isRoot = process.getuid?.() === 0; // whom no mode keeps out
   const names = [
     "cut.png",
@@ -55,6 +61,7 @@ test("what cannot be read has its place, its code and a message, and costs the o
     "empty.png",
     "folder.png",
     "circle.png",
+    "socket.png",
     "locked.png",
   ];
   const { pixels, unreadable } = await decodeFiles(root, names);
@@ -65,7 +72,8 @@ test("what cannot be read has its place, its code and a message, and costs the o
     [4, "LENET5_IMAGE_UNREADABLE", expect.stringContaining("empty.png")],
     [5, "LENET5_IMAGE_UNREADABLE", expect.stringContaining("folder.png")],
     [6, "LENET5_FILE_READ_FAILED", expect.stringContaining("circle.png")],
-    ...(isRoot ? [] : [[7, "LENET5_FILE_READ_FAILED", expect.stringContaining("locked.png")]]),
+    [7, "LENET5_FILE_READ_FAILED", expect.stringContaining("socket.png")],
+    ...(isRoot ? [] : [[8, "LENET5_FILE_READ_FAILED", expect.stringContaining("locked.png")]]),
   ]);
   expect(Buffer.compare(pixels.subarray(784, 2 * 784), await decodeDigit(join(root, "good.png")))).toBe(0);
   expect(pixels.subarray(0, 784).every((value) => value === 0)).toBe(true);

@@ -173,6 +173,23 @@ test("what another model, input or share has begun is not gone on with", async (
   expect(await run(root, output, { restart: true })).toEqual({ images: COUNT - 1, unreadable: 0, resumedAt: 0 });
 });
 
+test("a folder of other images with the same names is not gone on with", async () => {
+  const [monday, tuesday] = [folderOfImages(), folderOfImages()];
+  const output = join(temporaryFolder(), "out.jsonl");
+  const controller = new AbortController();
+  const onProgress = (done: number) => void (done > 0 && controller.abort());
+  await expect(run(monday, output, { signal: controller.signal, onProgress })).rejects.toMatchObject({
+    code: "LENET5_ABORTED",
+  });
+  for (let i = 0; i < KINDS; i++) {
+    writeFileSync(join(tuesday, i % 2 === 0 ? "more" : "", `${i}.png`), pngs[KINDS - 1 - i]!);
+  }
+  await expect(run(tuesday, output)).rejects.toMatchObject({
+    code: "LENET5_CHECKPOINT_MISMATCH",
+    message: expect.stringContaining("Expected the same input for"),
+  });
+});
+
 test("a folder that changes during the run ends it, with nothing wrong in what is kept", async () => {
   const root = folderOfImages();
   const output = join(temporaryFolder(), "out.jsonl");

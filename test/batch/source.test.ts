@@ -106,6 +106,39 @@ describe("a folder", () => {
   });
 });
 
+test("other files of the same names are another input", async () => {
+  const [monday, tuesday, list] = [temporaryFolder(), temporaryFolder(), "0.png\n1.png\n"];
+  for (const [i, root] of [monday, tuesday].entries()) {
+    writeFileSync(join(root, "0.png"), "the same");
+    writeFileSync(join(root, "1.png"), `day ${i}`);
+    writeFileSync(join(root, "list.txt"), list);
+  }
+  const digestOf = async (path: string) => (await openSource(path, signal)).digest;
+  expect(await digestOf(monday)).not.toBe(await digestOf(tuesday));
+  writeFileSync(join(tuesday, "1.png"), "day 0");
+  expect(await digestOf(monday)).toBe(await digestOf(tuesday));
+  // What cannot be looked into does not keep the others from being predicted.
+  rmSync(join(tuesday, "1.png"));
+  mkdirSync(join(tuesday, "1.png"));
+  expect(await digestOf(join(tuesday, "list.txt"))).toBe(await digestOf(join(monday, "list.txt")));
+});
+
+test("batches are of one size from the first image on, wherever the names are read in blocks", async () => {
+  const path = listWith(Array.from({ length: 40_000 }, (_, i) => `${i}.png\n`).join(""));
+  const source = await openSource(path, signal);
+  for (const [from, to] of [
+    [100, 40_000],
+    [16_000, 33_000],
+    [16_384 - 255, 16_385],
+  ] as const) {
+    const sizes: number[] = [];
+    for await (const batch of source.batches(from, to, signal)) sizes.push("names" in batch ? batch.names.length : 0);
+    const whole = Math.floor((to - from) / 256);
+    const rest = (to - from) % 256;
+    expect(sizes).toEqual([...Array(whole).fill(256), ...(rest > 0 ? [rest] : [])]);
+  }
+});
+
 test("an image in place of a list is named as one", async () => {
   const path = join(temporaryFolder(), "seven.png");
   await sharp(Buffer.alloc(784), { raw: { width: 28, height: 28, channels: 1 } }).toFile(path);
