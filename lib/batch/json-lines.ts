@@ -33,8 +33,17 @@ export class JsonLinesEncoder implements Encoder {
     const classes = this.#names.length;
     const label = labels[image]!;
     const row = probabilities.subarray(image * classes, (image + 1) * classes);
-    const all = this.#columns.probabilities ? `,"probabilities":[${row.join(",")}]` : "";
-    const best = top === undefined ? "" : `,"top":${JSON.stringify(top[image])}`;
-    return `"label":${label},"className":${this.#names[label]},"probability":${row[label]}${all}${best}`;
+    const all = this.#columns.probabilities ? `,"probabilities":[${Array.from(row, numeral).join(",")}]` : "";
+    const best = top === undefined ? "" : `,"top":${JSON.stringify(top[image], exact)}`;
+    return `"label":${label},"className":${this.#names[label]},"probability":${numeral(row[label]!)}${all}${best}`;
   }
+}
+
+/** A number as JSON has it; what it has none for, the answers of a model with NaN in it, as text. */
+function numeral(value: number): string {
+  return Number.isFinite(value) ? String(value) : `"${value}"`;
+}
+
+function exact(_: string, value: unknown): unknown {
+  return typeof value === "number" && !Number.isFinite(value) ? String(value) : value;
 }

@@ -68,6 +68,27 @@ test("JSON Lines has the most probable classes where they are asked for", () => 
   expect(JSON.parse(String(chunk!.bytes))).toEqual({ ...row(5, PLACES), top: top[0] });
 });
 
+test("JSON Lines of a model with NaN in it is JSON", () => {
+  const [nan, infinite] = [Number.NaN, Number.POSITIVE_INFINITY];
+  const probabilities = Float32Array.of(nan, infinite, 0.5);
+  const top = [[{ label: 1, className: CLASSES[1]!, probability: nan }]];
+  const columns = { ...FILES, named: false };
+  const one = {
+    first: 0,
+    count: 1,
+    names: undefined,
+    unreadable: new Map(),
+    labels: Int32Array.of(0),
+    probabilities,
+    top,
+  };
+  const [chunk] = new JsonLinesEncoder(columns).add(one);
+  expect(JSON.parse(String(chunk!.bytes))).toEqual({
+    ...{ index: 0, label: 0, className: "null", probability: "NaN", probabilities: ["NaN", "Infinity", 0.5] },
+    top: [{ label: 1, className: CLASSES[1], probability: "NaN" }],
+  });
+});
+
 describe("Parquet", () => {
   const COUNT = 2 * GROUP_ROWS + 1000;
   const STEP = 1000;
