@@ -1,6 +1,7 @@
 // The images of an IDX file in order, a few at a time: a file may be larger than memory.
 import { createHash } from "node:crypto";
-import type { FileHandle } from "node:fs/promises";
+import type { Stats } from "node:fs";
+import { type FileHandle, stat } from "node:fs/promises";
 import { createGunzip } from "node:zlib";
 import { throwIfAborted } from "../abort.js";
 import { expected, isLeNet5Error, type LeNet5Error } from "../errors.js";
@@ -40,6 +41,7 @@ export interface IdxImages {
  */
 export async function openIdxImages(path: string): Promise<IdxImages> {
   return await withRegularFile(path, WANTED, async (file, size) => {
+    const looked = await file.stat();
     const start = await readBytes(file, Math.min(size, SAMPLE));
     const zipped = isGzip(start);
     const header = parseHeader(
@@ -61,9 +63,22 @@ export async function openIdxImages(path: string): Promise<IdxImages> {
     return {
       count: count!,
       digest,
-      pixels: (from, to, step, signal) => read(path, header, from, to, step, signal),
+      async *pixels(from, to, step, signal) {
+        await requireUnchanged(path, looked);
+        yield* read(path, header, from, to, step, signal);
+        await requireUnchanged(path, looked);
+      },
     };
   });
+}
+
+/** Refuses a file that was replaced, or written to, since it was looked at: its header may count other images. */
+async function requireUnchanged(path: string, looked: Stats): Promise<void> {
+  const { size, mtimeMs, ino } = await stat(path).catch((error: unknown) => {
+    throw readFailure(error, "DATA_NOT_FOUND", WANTED.what, path);
+  });
+  if (size === looked.size && mtimeMs === looked.mtimeMs && ino === looked.ino) return;
+  throw corrupt("the file in which the images were counted", path, "one that has changed since");
 }
 
 /** Reads one range after another. */

@@ -65,6 +65,24 @@ describe.each([
     }
   });
 
+  test("a file that was replaced, or written to, after it was looked at", async () => {
+    const half = idx.encode({ data: data.subarray(0, (COUNT / 2) * 784), shape: [COUNT / 2, 28, 28] });
+    const path = fileWith(pack(whole));
+    const reading = async ({ pixels }: Awaited<ReturnType<typeof openIdxImages>>, meanwhile = () => {}) => {
+      for await (const _ of pixels(0, COUNT / 3, 64)) meanwhile();
+    };
+    const changed = {
+      code: "LENET5_DATA_CORRUPT",
+      message: expect.stringMatching(/^Expected .+ for .+ but received one that has changed since$/),
+    };
+    const opened = await openIdxImages(path);
+    await reading(opened);
+    writeFileSync(path, pack(half));
+    await expect(reading(opened)).rejects.toMatchObject(changed);
+    const other = pack(Buffer.concat([whole.subarray(0, 16), data.subarray(784), data.subarray(0, 784)]));
+    await expect(reading(await openIdxImages(path), () => writeFileSync(path, other))).rejects.toMatchObject(changed);
+  });
+
   test("other dimensions", async () => {
     const wide = idx.encode({ data: new Uint8Array(2 * 32 * 32), shape: [2, 32, 32] });
     await expect(openIdxImages(fileWith(pack(wide)))).rejects.toMatchObject({ code: "LENET5_INVALID_SHAPE" });
