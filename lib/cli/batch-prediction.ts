@@ -1,4 +1,6 @@
 // `lenet5 predict --input`: any number of images into a file, over hours, by one process or by many.
+import type { Stats } from "node:fs";
+import { stat } from "node:fs/promises";
 import { extname } from "node:path";
 import type { BatchResult, Format, Share, Source } from "../batch.js";
 import { isLeNet5Error, LeNet5Error } from "../errors.js";
@@ -107,6 +109,9 @@ export async function predictInput(options: BatchCommandOptions, output: Output,
   if (place.kind !== "file") {
     throw usageError("INVALID_OPTION", "a file, which a later run can go on with,", "--output", path);
   }
+  if (place.replaces !== undefined && (await isSameFile(input, place.replaces))) {
+    throw usageError("INVALID_OPTION", "another file than --input has", "--output", path);
+  }
   using model = await openModel(options, signal);
   const source = await openSource(input, signal);
   const shown = new Display(output, share);
@@ -131,6 +136,14 @@ export async function predictInput(options: BatchCommandOptions, output: Output,
     output.log(`Go on with: ${thisCommand({ without: "--restart" })}`);
     throw withPartialResult(error, { images: shown.total, done: kept });
   }
+}
+
+/** Whether a path leads to a file. What is the matter with the path is told by whoever reads it. */
+async function isSameFile(path: string, { dev, ino }: Stats): Promise<boolean> {
+  return await stat(path).then(
+    (found) => found.dev === dev && found.ino === ino,
+    () => false,
+  );
 }
 
 function formatOf(

@@ -82,6 +82,21 @@ test("people get a summary, machines an object, and the file its rows", async ()
   expect(one.probability).toBeCloseTo(single.predictions[0].probability, 6);
 });
 
+test("the input is not replaced by the answers", async () => {
+  const both = join(temporaryFolder(), "list.jsonl");
+  const link = join(temporaryFolder(), "out.jsonl");
+  symlinkSync(both, link);
+  writeFileSync(both, `${join(images, "0.png")}\n`);
+  for (const output of [both, link]) {
+    const run = await lenet5(predict(both, output));
+    expect(run.status).toBe(2);
+    expect(run.stderr).toMatch(
+      /Expected another file than --input has for --output but received .*\(LENET5_INVALID_OPTION\)/,
+    );
+  }
+  expect(readFileSync(both, "utf8")).toBe(`${join(images, "0.png")}\n`);
+});
+
 test("bad images have rows that say why, the others answers, and the status is 1 unless that many may be", async () => {
   const bad = temporaryFolder();
   const good = readFileSync(join(images, "0.png"));
@@ -249,6 +264,34 @@ describe("killed and begun again", () => {
     expect(refused.stderr).toMatch(/waiting to see whether it lives …\nlenet5: Expected .+\(LENET5_FILE_BUSY\)\n$/);
     expect(readdirSync(target)).toEqual([]);
   });
+
+  test("a process that stood still writes nothing into the file of who took over", async () => {
+    const output = join(temporaryFolder(), "out.jsonl");
+    let timer: NodeJS.Timeout;
+    let taken: Promise<[Run, Buffer]> | undefined;
+    const stopped = await lenet5(predict(list, output, "--workers", "1"), {
+      onStart: (child) => {
+        timer = setInterval(() => {
+          if (steps(output) === 0) return;
+          clearInterval(timer);
+          child.kill("SIGSTOP");
+          utimesSync(`${output}.lock`, new Date(0), new Date(0));
+          taken = lenet5(predict(list, output, "--probabilities", "--restart")).then((run) => {
+            const contents = readFileSync(output);
+            // It has to have stood still for as long as a lock lives, half of which is seen as such.
+            setTimeout(() => child.kill("SIGCONT"), 8000);
+            return [run, contents];
+          });
+        }, 5);
+      },
+    });
+    clearInterval(timer!);
+    const [next, contents] = await taken!;
+    expect(next.status).toBe(0);
+    expect(stopped).toMatchObject({ status: 1, stderr: expect.stringContaining("(LENET5_FILE_BUSY)") });
+    expect(readFileSync(output).equals(contents)).toBe(true);
+    expect(existsSync(`${output}.progress`)).toBe(false);
+  }, 120_000);
 
   test("a full disk ends the run with an error, and once there is room it goes on", async () => {
     const target = temporaryFolder();
