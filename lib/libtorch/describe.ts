@@ -22,6 +22,10 @@ export interface Libtorch {
   libraries: string[];
   /** Absolute paths of its CUDA part, in the order in which it is opened; empty where it has none that can be opened. */
   cudaLibraries: string[];
+  /** Whether it has a CUDA part at all. */
+  builtForCuda: boolean;
+  /** File names that its CUDA part needs and that are not on this machine; empty where it has none. */
+  cudaMissing: string[];
   /** File names that its libraries need and that are not on this machine. */
   missing: string[];
 }
@@ -92,7 +96,8 @@ function hasNewStringAbi(c10: string): boolean {
 
 let linkerCache: Set<string> | undefined;
 
-function isKnownToTheSystem(name: string): boolean {
+/** Whether the dynamic linker finds a library by its name alone. */
+export function isKnownToTheSystem(name: string): boolean {
   const multiarch = multiarchFolder();
   const chosen = (process.env.LD_LIBRARY_PATH ?? "").split(":").filter(Boolean);
   const usual = [`/lib/${multiarch}`, `/usr/lib/${multiarch}`, "/lib64", "/usr/lib64", "/lib", "/usr/lib"];
@@ -156,7 +161,8 @@ export function describeLibtorch(folder: string): Libtorch | undefined {
   if (!version) return undefined;
 
   const cuda = ["c10_cuda", "torch_cuda"].map((name) => libraryIn(libraryDirectory, name));
-  const cudaWhole = cuda.every((path) => path !== undefined) && missingDependencies(cuda as string[]).length === 0;
+  const builtForCuda = cuda.every((path) => path !== undefined);
+  const cudaMissing = builtForCuda ? missingDependencies(cuda as string[]) : [];
   return {
     root,
     includeDirectory: headers ? include : undefined,
@@ -165,7 +171,9 @@ export function describeLibtorch(folder: string): Libtorch | undefined {
     headerVersion,
     cxx11Abi: hasNewStringAbi(libraries[0]!),
     libraries,
-    cudaLibraries: cudaWhole ? (cuda as string[]) : [],
+    cudaLibraries: builtForCuda && cudaMissing.length === 0 ? (cuda as string[]) : [],
+    builtForCuda,
+    cudaMissing,
     missing: missingDependencies(libraries),
   };
 }

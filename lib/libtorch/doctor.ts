@@ -8,6 +8,8 @@ import { promisify } from "node:util";
 import { packageRoot } from "#package-root";
 import { cacheRoot } from "../cache.js";
 import { findBuilt } from "../native/built-files.js";
+import { type CudaFacts, cudaMajorOf, explainCuda, nvidiaDriver } from "./cuda.js";
+import type { Libtorch } from "./describe.js";
 import { libtorchCandidates, PINNED_LIBTORCH_VERSION, pythonCommands } from "./find.js";
 import { type BuiltAddon, findBuiltAddon } from "./load-addon.js";
 import { operatorsOfEnvironment } from "./operators.js";
@@ -49,8 +51,9 @@ export async function diagnose(): Promise<Diagnosis> {
     buildProblem = (error as Error).message;
   }
   const fused = await checkFusedAddon();
-  const candidates = checkLibtorch(built);
-  const loading = built && candidates.some(({ status }) => status === "ok") ? await checkLoading() : undefined;
+  const { checks: candidates, taken } = checkLibtorch(built);
+  const loaded = built && taken ? await checkLoading() : undefined;
+  const loading = loaded?.check;
   const works = fused.status === "ok";
   const checks = [
     checkNode(),
@@ -58,6 +61,7 @@ export async function diagnose(): Promise<Diagnosis> {
     ...candidates,
     checkBuiltAddon(built, buildProblem),
     ...(loading ? [loading] : []),
+    ...(loaded?.cuda && taken && process.platform !== "darwin" ? [checkCuda(taken, loaded.cuda)] : []),
     ...(loading && loading.status !== "failed" ? await checkOperators() : []),
     await checkCompiler(works),
     await checkCMake(works),
@@ -81,7 +85,7 @@ function checkNode(): DoctorCheck {
 }
 
 /** Every libtorch in the order in which it counts; the first one that fits is taken. */
-function checkLibtorch(built: BuiltAddon | undefined): DoctorCheck[] {
+function checkLibtorch(built: BuiltAddon | undefined): { checks: DoctorCheck[]; taken: Libtorch | undefined } {
   const wanted = built && { built: { version: built.libtorchVersion, cxx11Abi: built.cxx11Abi } };
   const candidates = libtorchCandidates(wanted ?? {});
   const taken = candidates.find(({ fault }) => fault === undefined);
@@ -89,24 +93,23 @@ function checkLibtorch(built: BuiltAddon | undefined): DoctorCheck[] {
     const { origin, folder, libtorch, fault } = candidate;
     const name = `libtorch (${origin})`;
     if (fault || !libtorch) return { name, status: "warning", found: `${folder} ${fault ?? "holds no libtorch"}` };
-    const cuda = libtorch.cudaLibraries.length > 0 ? "with CUDA" : "CPU only";
+    const lacking = libtorch.builtForCuda ? "CPU only (it lacks libraries for CUDA)" : "CPU only";
+    const cuda = libtorch.cudaLibraries.length > 0 ? "with CUDA" : lacking;
     const headers = libtorch.includeDirectory ? "" : ", no headers (enough to run, not to build)";
     const use = candidate === taken ? "" : "; not taken: one before it fits";
     return { name, status: "ok", found: `${libtorch.version}, ${cuda}${headers}, in ${libtorch.root}${use}` };
   });
-  if (taken) return checks;
+  if (taken) return { checks, taken: taken.libtorch };
   const named = process.env.LIBTORCH ? "correct or unset LIBTORCH, or " : "";
   const rebuild = built && checks.length > 0 ? ", or build for the one you have: `npx lenet5 install --build`" : "";
-  return [
-    ...checks,
-    {
-      name: "libtorch",
-      // One that was named is expected to work; otherwise much works without.
-      status: process.env.LIBTORCH ? "failed" : "warning",
-      found: built ? `none of version ${built.libtorchVersion}, for which the addon was built` : "none that works",
-      fix: `${named}run \`npx lenet5 install\` (installs ${PINNED_LIBTORCH_VERSION})${rebuild}`,
-    },
-  ];
+  const none: DoctorCheck = {
+    name: "libtorch",
+    // One that was named is expected to work; otherwise much works without.
+    status: process.env.LIBTORCH ? "failed" : "warning",
+    found: built ? `none of version ${built.libtorchVersion}, for which the addon was built` : "none that works",
+    fix: `${named}run \`npx lenet5 install\` (installs ${PINNED_LIBTORCH_VERSION})${rebuild}`,
+  };
+  return { checks: [...checks, none], taken: undefined };
 }
 
 function checkBuiltAddon(built: BuiltAddon | undefined, problem: string): DoctorCheck {
@@ -163,28 +166,40 @@ async function checkFusedAddon(): Promise<DoctorCheck> {
   }
 }
 
-async function checkLoading(): Promise<DoctorCheck> {
+/** What is known of CUDA once libtorch is open. */
+type CudaFound = Pick<CudaFacts, "skipped" | "devices" | "problem" | "graphs">;
+
+async function checkLoading(): Promise<{ check: DoctorCheck; cuda?: CudaFound }> {
   const name = "loading libtorch";
   const script = `
     const { loadAddonWithDetails } = await import(process.argv[1]);
     try {
-      const { libtorch, skipped } = loadAddonWithDetails();
-      tell({ folder: libtorch.folder, skipped });
+      const { libtorch, skipped, exports } = loadAddonWithDetails();
+      tell({ folder: libtorch.folder, skipped, devices: exports.devices(), ...exports.cuda() });
     } catch (error) {
       tell({ failure: error.message });
     }`;
-  type Result = { folder?: string; skipped?: string[]; failure?: string };
+  type Result = Partial<CudaFound> & { folder?: string; failure?: string };
   try {
-    const result = await inProcessOfItsOwn<Result>(script);
-    if (result.failure) return { name, status: "failed", found: result.failure, fix: "the message names the fix" };
-    if (result.skipped && result.skipped.length > 0) {
-      const fix = "the CPU works; for CUDA, install NVIDIA's driver and the libraries that are named";
-      return { name, status: "warning", found: `without CUDA: ${result.skipped.join("; ")}`, fix };
-    }
-    return { name, status: "ok", found: `works with ${result.folder}` };
+    const { failure, folder, skipped = [], devices, problem, graphs = false } = await inProcessOfItsOwn<Result>(script);
+    if (failure) return { check: { name, status: "failed", found: failure, fix: "the message names the fix" } };
+    return {
+      check: { name, status: "ok", found: `works with ${folder}` },
+      cuda: { skipped, devices, problem, graphs },
+    };
   } catch (error) {
-    return { name, status: "failed", found: ended(error), fix: REBUILD };
+    return { check: { name, status: "failed", found: ended(error), fix: REBUILD } };
   }
+}
+
+/** CUDA is worth a warning where there is a GPU for it. */
+function checkCuda(libtorch: Libtorch, found: CudaFound): DoctorCheck {
+  const driver = nvidiaDriver();
+  const verdict = explainCuda({ libtorch, driver, cuda: cudaMajorOf(libtorch), ...found });
+  const { used, fix } = verdict;
+  const complete = used && fix === undefined;
+  const status = complete || (driver === undefined && !used) ? "ok" : "warning";
+  return { name: "CUDA", status, found: verdict.found, ...(fix && { fix }) };
 }
 
 /** Opens each library of `LENET5_OPERATORS`, in a process of its own: one may end it. */

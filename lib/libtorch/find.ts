@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { cacheRoot } from "../cache.js";
 import { LeNet5Error } from "../errors.js";
 import { describeLibtorch, faultOf, type Libtorch } from "./describe.js";
+import type { Variant } from "./variants.js";
 
 /** Version that `lenet5 install` fetches and that the package is developed on. */
 export const PINNED_LIBTORCH_VERSION = "2.13.0";
@@ -32,9 +33,17 @@ export interface FindOptions {
   headers?: boolean;
 }
 
-/** Folder of `lenet5 install` for one version. */
-export function installFolder(version: string = PINNED_LIBTORCH_VERSION): string {
-  return join(cacheRoot(), `libtorch-${version}`);
+/**
+ * Folder of `lenet5 install` for one version and variant; what is renamed into place. One for CUDA holds a wheel's layout:
+ * `torch`, which is the libtorch, and `nvidia` beside it, where `torch`'s libraries look for CUDA's.
+ */
+export function installFolder(version: string = PINNED_LIBTORCH_VERSION, variant: Variant = "cpu"): string {
+  return join(cacheRoot(), variant === "cpu" ? `libtorch-${version}` : `libtorch-${version}-${variant}`);
+}
+
+/** The libtorch in a folder of `lenet5 install`. */
+export function libtorchIn(folder: string, variant: Variant): string {
+  return variant === "cpu" ? folder : join(folder, "torch");
 }
 
 /** Python interpreters to ask, in order: `LENET5_PYTHON`, the active virtual environment's, the `PATH`'s. */
@@ -72,11 +81,20 @@ function cachedFolders(): string[] {
   } catch {
     return []; // not there yet, or not for us to read: then it has no libtorch for us either
   }
-  const pinned = `libtorch-${PINNED_LIBTORCH_VERSION}`;
-  return names
-    .filter((name) => /^libtorch-[0-9.]+$/.test(name))
-    .sort((a, b) => Number(b === pinned) - Number(a === pinned) || b.localeCompare(a, "en", { numeric: true }))
-    .map((name) => join(root, name));
+  const found = names.flatMap((name) => {
+    const [, version, variant] = /^libtorch-([0-9.]+)(?:-(cu[0-9]+))?$/.exec(name) ?? [];
+    return version === undefined ? [] : [{ name, version, cuda: variant !== undefined }];
+  });
+  const pinned = (version: string) => Number(version === PINNED_LIBTORCH_VERSION);
+  return found
+    .sort(
+      (a, b) =>
+        pinned(b.version) - pinned(a.version) ||
+        b.version.localeCompare(a.version, "en", { numeric: true }) ||
+        // It can all that the other can, and somebody has asked for it.
+        Number(b.cuda) - Number(a.cuda),
+    )
+    .map(({ name, cuda }) => (cuda ? join(root, name, "torch") : join(root, name)));
 }
 
 function systemFolders(): string[] {
@@ -87,7 +105,8 @@ function systemFolders(): string[] {
 
 function judge(origin: LibtorchOrigin, folder: string, options: FindOptions): LibtorchCandidate {
   try {
-    const libtorch = describeLibtorch(folder);
+    // What `lenet5 install` has made for CUDA holds `torch` and `nvidia`, and is meant as a whole.
+    const libtorch = describeLibtorch(folder) ?? describeLibtorch(join(folder, "torch"));
     return { origin, folder, libtorch, fault: libtorch ? unfit(libtorch, options) : "holds no libtorch" };
   } catch (error) {
     return { origin, folder, libtorch: undefined, fault: `cannot be read: ${(error as Error).message}` };

@@ -27,17 +27,22 @@ import { hideCredentials, withoutCredentials } from "../credentials.js";
 import { downloadFile } from "../download.js";
 import { expected, isLeNet5Error, LeNet5Error } from "../errors.js";
 import { withLock } from "../lock.js";
-import { optionalFunction, optionalSignal, readOptions, trueOrFalse } from "../options.js";
+import { oneOf, optionalFunction, optionalSignal, readOptions, trueOrFalse } from "../options.js";
 import { endOf } from "./child-process.js";
+import { addCudaLibraries } from "./cuda-wheels.js";
 import { describeLibtorch, faultOf, type Libtorch, missingDependencies } from "./describe.js";
-import { installFolder, PINNED_LIBTORCH_VERSION } from "./find.js";
+import { installFolder, libtorchIn, PINNED_LIBTORCH_VERSION } from "./find.js";
 import { unpackLibtorch, unpackNvidia } from "./unpack.js";
+import { cudaOf, VARIANTS, type Variant } from "./variants.js";
 import { pinnedWheel, unpackParts } from "./wheel-parts.js";
 import { configuredIndex, fetchWheels } from "./wheels.js";
 
 /** Free bytes that an installation needs: the wheel, what comes out of it, and some air. */
 const NEEDED_BYTES = 1.5e9;
-const NEEDED_BYTES_CUDA = 14e9;
+/** With CUDA: what stays, the largest wheel on its way, or all of NVIDIA's where pip fetches them. */
+const NEEDED_BYTES_CUDA = 7e9;
+/** Bytes of a libtorch with CUDA and NVIDIA's libraries, 2.13.0's and some air. */
+const CUDA_BYTES = 4e9;
 const PARTIAL = ".libtorch-partial-";
 
 /** Options of {@link installLibtorch}. */
@@ -47,8 +52,8 @@ export interface InstallOptions {
    * an archive, instead of the pinned version from the package index.
    */
   from?: string | undefined;
-  /** Keeps the CUDA libraries and fetches what they need. @defaultValue false */
-  cuda?: boolean | undefined;
+  /** `cu130` keeps the CUDA libraries and fetches those of NVIDIA that they need; Linux only. @defaultValue "cpu" */
+  variant?: Variant | undefined;
   /** Installs again what is there already. @defaultValue false */
   force?: boolean | undefined;
   /** Takes Debian's or Ubuntu's `libtorch-dev` through `apt-get` instead. @defaultValue false */
@@ -75,7 +80,7 @@ export interface InstallResult {
  * throws; nothing half-installed stays
  */
 export async function installLibtorch(options: InstallOptions = {}): Promise<InstallResult> {
-  const { from, cuda, force, apt, log: report, signal } = checked(options);
+  const { from, variant = "cpu", force, apt, log: report, signal } = checked(options);
   let thrown: { error: unknown } | undefined;
   const log = (line: string): void => {
     try {
@@ -88,8 +93,11 @@ export async function installLibtorch(options: InstallOptions = {}): Promise<Ins
   try {
     throwIfAborted(signal);
     if (apt) return await installWithApt(log, signal);
-    const pinned = installFolder();
-    const isPresent = () => !from && !force && isWhole(pinned, cuda);
+    if (variant !== "cpu" && process.platform !== "linux") {
+      throw installFailed(`the variant ${variant} is one of Linux: point LIBTORCH at a libtorch with CUDA instead`);
+    }
+    const pinned = libtorchIn(installFolder(PINNED_LIBTORCH_VERSION, variant), variant);
+    const isPresent = () => !from && !force && isWhole(pinned, variant !== "cpu");
     if (isPresent()) return present(pinned);
     const root = cacheRoot();
     await mkdir(root, { recursive: true });
@@ -97,7 +105,7 @@ export async function installLibtorch(options: InstallOptions = {}): Promise<Ins
     return await withLock(join(root, "libtorch"), waiting, async (held) => {
       // Another process may have installed it while this one waited.
       if (isPresent()) return present(pinned);
-      return await installInto(root, { from, cuda, log, signal: held });
+      return await installInto(root, { from, variant, log, signal: held });
     });
   } catch (cause) {
     // What the caller's own function throws is the caller's, whatever was made of it on the way here.
@@ -111,18 +119,19 @@ export async function installLibtorch(options: InstallOptions = {}): Promise<Ins
 }
 
 function checked(options: InstallOptions): InstallOptions {
-  const names = ["from", "cuda", "force", "apt", "log", "signal"] as const;
+  const names = ["from", "variant", "force", "apt", "log", "signal"] as const;
   const read = readOptions(options, names, "the options of installLibtorch");
   if (read.from !== undefined && (typeof read.from !== "string" || read.from === "")) {
     throw expected("INVALID_OPTION", "a path or an address", "from", read.from);
   }
-  for (const name of ["cuda", "force", "apt"] as const) if (read[name] !== undefined) trueOrFalse(read[name], name);
+  if (read.variant !== undefined) oneOf(read.variant, "variant", VARIANTS);
+  for (const name of ["force", "apt"] as const) if (read[name] !== undefined) trueOrFalse(read[name], name);
   optionalFunction(read.log, "log");
   optionalSignal(read.signal);
   return read;
 }
 
-function isWhole(folder: string, cuda: boolean | undefined): boolean {
+function isWhole(folder: string, cuda: boolean): boolean {
   const libtorch = describeLibtorch(folder);
   return libtorch !== undefined && !faultOf(libtorch) && (!cuda || libtorch.cudaLibraries.length > 0);
 }
@@ -131,28 +140,39 @@ function present(folder: string): InstallResult {
   return { folder, version: describeLibtorch(folder)?.version ?? PINNED_LIBTORCH_VERSION, installed: false };
 }
 
-async function installInto(
-  root: string,
-  options: InstallOptions & { log: (line: string) => void },
-): Promise<InstallResult> {
+/** What the steps of an installation are told. */
+interface Plan {
+  from: string | undefined;
+  variant: Variant;
+  log: (line: string) => void;
+  signal?: AbortSignal | undefined;
+}
+
+async function installInto(root: string, options: Plan): Promise<InstallResult> {
+  const { variant } = options;
   for (const name of await readdir(root)) {
     // The lock is ours, so whoever made these is gone.
     if (name.startsWith(PARTIAL)) await rm(join(root, name), { recursive: true, force: true });
   }
   const { bavail, bsize } = await statfs(root);
-  const needed = options.cuda ? NEEDED_BYTES_CUDA : NEEDED_BYTES;
+  const needed = variant === "cpu" ? NEEDED_BYTES : NEEDED_BYTES_CUDA;
+  const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`;
+  if (variant !== "cpu") {
+    const room = `${gigabytes(CUDA_BYTES)} stay in ${root}, ${gigabytes(needed)} are needed on the way`;
+    options.log(`libtorch with CUDA: ${room}, ${gigabytes(bavail * bsize)} are free`);
+  }
   if (bavail * bsize < needed) {
-    const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`;
     throw installFailed(`${root} has ${gigabytes(bavail * bsize)} free and ${gigabytes(needed)} are needed`);
   }
   const work = await mkdtemp(join(root, PARTIAL));
   try {
-    const made = join(work, "libtorch");
-    await mkdir(made);
+    const whole = join(work, "libtorch");
+    const made = libtorchIn(whole, variant);
+    await mkdir(made, { recursive: true });
     const source = await fill(made, join(work, "wheels"), options);
     const libtorch = describeLibtorch(made);
     if (!libtorch) throw installFailed(`${source} holds no libtorch for ${process.platform}-${process.arch}`);
-    const fault = faultOf(libtorch);
+    const fault = faultOf(libtorch) ?? (await variantFault(libtorch, variant));
     if (fault) throw installFailed(`what came from ${source} ${fault}`);
     const description = {
       version: libtorch.version,
@@ -161,20 +181,34 @@ async function installInto(
     };
     await writeFile(join(made, "lenet5-libtorch.json"), `${JSON.stringify(description, null, 2)}\n`);
     throwIfAborted(options.signal);
-    const target = installFolder(libtorch.version);
+    const target = installFolder(libtorch.version, variant);
     // A link that stands there is moved away, not what it leads to; one that leads nowhere too.
     if (await lstat(target).catch(() => undefined)) await rename(target, join(work, "replaced"));
-    await rename(made, target);
+    await rename(whole, target);
     options.log(`Installed libtorch ${libtorch.version} in ${target}`);
-    return { folder: target, version: libtorch.version, installed: true };
+    return { folder: libtorchIn(target, variant), version: libtorch.version, installed: true };
   } finally {
     await rm(work, { recursive: true, force: true });
   }
 }
 
+/** Why a libtorch is not of a variant, in words; `undefined` where it is. */
+async function variantFault(libtorch: Libtorch, variant: Variant): Promise<string | undefined> {
+  const cuda = cudaOf(variant);
+  if (cuda === undefined) return undefined;
+  if (!libtorch.builtForCuda) return "is a build for the CPU";
+  // A wheel says so in version.py, an archive in build-version.
+  const said = await Promise.all(
+    ["version.py", "build-version"].map((name) => readFile(join(libtorch.root, name), "utf8").catch(() => "")),
+  );
+  const own = /^cuda[^=\n]*= *'([\d.]+)'/m.exec(said[0]!)?.[1] ?? /\+cu(\d+)(\d)\b/.exec(said[1]!)?.slice(1).join(".");
+  if (own !== undefined && own !== cuda) return `is for CUDA ${own} and not ${cuda}`;
+  if (libtorch.cudaMissing.length === 0) return undefined;
+  return `lacks for CUDA ${libtorch.cudaMissing.join(", ")}, which this machine does not have either`;
+}
+
 /** What {@link complete} is told. */
-interface CompleteOptions extends InstallOptions {
-  log: (line: string) => void;
+interface CompleteOptions extends Plan {
   /** Folder in which wheels of other packages may lie. */
   beside?: string;
   /** The package index that delivered. */
@@ -182,19 +216,16 @@ interface CompleteOptions extends InstallOptions {
 }
 
 /** Fills a folder with a libtorch; returns what it came from. */
-async function fill(
-  made: string,
-  wheels: string,
-  options: InstallOptions & { log: (line: string) => void },
-): Promise<string> {
-  const { from, cuda, log, signal } = options;
+async function fill(made: string, wheels: string, options: Plan): Promise<string> {
+  const { from, variant, log, signal } = options;
+  const cuda = variant !== "cpu";
   if (from && !isAddress(from)) {
     const path = resolve(from);
     const entry = await stat(path).catch((cause) => {
       throw installFailed(`${from} cannot be read (${(cause as Error).message})`, cause);
     });
     if (entry.isDirectory()) {
-      await copyLibtorch(path, made, cuda === true);
+      await copyLibtorch(path, made, cuda);
       return path;
     }
     await unpackAll(path, made, wheels, options);
@@ -205,7 +236,7 @@ async function fill(
     const file = basename(new URL(from).pathname) || "libtorch.zip";
     const target = join(wheels, file);
     log(`Fetching ${from}`);
-    const parts = cuda ? undefined : await unpackParts({ url: from, file }, made, wheels, { log, signal });
+    const parts = await unpackParts({ url: from, file }, made, wheels, { cuda, log, signal });
     if (parts !== undefined) {
       await complete(parts, made, wheels, options);
       return from;
@@ -226,9 +257,9 @@ async function fill(
     await unpackAll(target, made, wheels, options);
     return from;
   }
-  const index = cuda ? undefined : configuredIndex();
+  const index = configuredIndex();
   const pinned = index === undefined ? undefined : await pinnedWheel(index, { log, signal });
-  const parts = pinned && (await unpackParts(pinned, made, wheels, { log, signal }));
+  const parts = pinned && (await unpackParts(pinned, made, wheels, { cuda, log, signal }));
   if (pinned !== undefined && parts !== undefined) {
     await complete(parts, made, wheels, { ...options, index });
     return pinned.file;
@@ -240,15 +271,12 @@ async function fill(
   return wheel;
 }
 
-async function unpackAll(
-  archive: string,
-  made: string,
-  wheels: string,
-  options: InstallOptions & { log: (line: string) => void },
-): Promise<void> {
-  const { cuda, log, signal } = options;
+async function unpackAll(archive: string, made: string, wheels: string, options: Plan): Promise<void> {
+  const { variant, log, signal } = options;
   log(`Unpacking ${basename(archive)}`);
-  const metadata = await unpackLibtorch(archive, made, { cuda, signal });
+  const metadata = await unpackLibtorch(archive, made, { cuda: variant !== "cpu", signal });
+  // One that was fetched has done its work; what comes next needs room.
+  if (dirname(archive) === wheels) await rm(archive, { force: true });
   await complete(metadata, made, wheels, { ...options, beside: dirname(archive) });
 }
 
@@ -260,16 +288,13 @@ async function complete(
   metadata: string,
   made: string,
   wheels: string,
-  { cuda, beside = wheels, index, log, signal }: CompleteOptions,
+  { variant, beside = wheels, index, log, signal }: CompleteOptions,
 ): Promise<void> {
   const libtorch = describeLibtorch(made);
   if (!libtorch) return;
-  if (cuda) {
-    const requirements = cudaRequirements(metadata);
-    if (requirements.length === 0) return;
-    const fetched = await fetchWheels(requirements, join(wheels, "nvidia"), { dependencies: true, log, signal });
-    for (const wheel of fetched) await unpackNvidia(wheel, made, () => true, signal);
-    return;
+  if (variant !== "cpu") {
+    const from = { beside, index: index ?? configuredIndex(), log, signal };
+    return await addCudaLibraries(metadata, dirname(made), join(wheels, "nvidia"), from);
   }
   // PyPI's Linux wheel is the CUDA build, whose CPU library opens these two of NVIDIA's libraries; they need no GPU.
   const { missing } = libtorch;
@@ -299,13 +324,6 @@ function cudaVersion(metadata: string): string | undefined {
   )?.[1];
 }
 
-/** The requirements on CUDA's packages in a wheel's METADATA, without their markers. */
-function cudaRequirements(metadata: string): string[] {
-  return [...metadata.matchAll(/^Requires-Dist: ((?:cuda-toolkit|nvidia-)[^;\n]*)/gm)].map(([, text]) =>
-    text!.replace(/[ ()]/g, ""),
-  );
-}
-
 /** Copies headers and libraries out of a folder, for example a Python environment's `torch`. */
 async function copyLibtorch(from: string, made: string, cuda: boolean): Promise<void> {
   const libtorch =
@@ -324,6 +342,12 @@ async function copyLibtorch(from: string, made: string, cuda: boolean): Promise<
   }
   for (const name of ["version.py", "build-version"]) {
     if (existsSync(join(libtorch.root, name))) await copyFile(join(libtorch.root, name), join(made, name));
+  }
+  // In a Python environment NVIDIA's libraries lie beside torch, where its own look for them.
+  const nvidia = join(libtorch.root, "..", "nvidia");
+  if (cuda && existsSync(nvidia)) {
+    const isWanted = (path: string) => !/\.(?:py|pyc|a|bc)$|__pycache__/.test(path);
+    await cp(nvidia, join(dirname(made), "nvidia"), { recursive: true, dereference: true, filter: isWanted });
   }
   const lost = missingDependencies(describeLibtorch(made)?.libraries ?? []);
   if (lost.length > 0) {

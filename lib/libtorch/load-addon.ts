@@ -17,7 +17,9 @@ export interface BuiltAddon {
   /** Version of the libtorch it was built for. */
   libtorchVersion: string;
   cxx11Abi: boolean;
+  /** Whether that one had CUDA; whether training steps can be recorded as CUDA graphs. */
   cuda: boolean;
+  cudaGraphs?: boolean;
   napiVersion: number;
   compiler: string;
 }
@@ -27,14 +29,19 @@ export interface LoadedAddon {
   exports: unknown;
   built: BuiltAddon;
   libtorch: LibtorchCandidate & { libtorch: Libtorch };
-  /** Optional libraries (CUDA) that could not be opened, each with the reason. */
+  /** Optional libraries (CUDA's, and the core's extension for them) that could not be opened, each with the reason. */
   skipped: string[];
   /** Opens further libraries, in order, for the process's life; false where the same `contents` have been opened before. */
   open(libraries: string[], contents: string): boolean;
 }
 
 interface Loader {
-  load(core: string, required: string[], optional: string[]): { exports: unknown; skipped: string[] };
+  load(
+    core: string,
+    required: string[],
+    optional: string[],
+    extension?: string,
+  ): { exports: unknown; skipped: string[] };
   open: LoadedAddon["open"];
 }
 
@@ -67,8 +74,11 @@ export function loadAddonWithDetails(): LoadedAddon {
   const { libraries, cudaLibraries } = candidate.libtorch;
   const loader = openBuilt(built.loader) as Loader;
   checkLibrary(built.core);
+  const extension = join(dirname(built.core), `lenet5_cuda${CORE_SUFFIX}`);
+  const extended = cudaLibraries.length > 0 && existsSync(extension);
+  if (extended) checkLibrary(extension);
   try {
-    const { exports, skipped } = loader.load(built.core, libraries, cudaLibraries);
+    const { exports, skipped } = loader.load(built.core, libraries, cudaLibraries, extended ? extension : undefined);
     return { exports, built, libtorch: candidate, skipped, open: loader.open };
   } catch (cause) {
     const code = String((cause as { code?: unknown }).code);

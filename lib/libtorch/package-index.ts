@@ -6,6 +6,7 @@ import { throwIfAborted } from "../abort.js";
 import { downloadFile } from "../download.js";
 import { LeNet5Error } from "../errors.js";
 import { isObject } from "../is.js";
+import { compareVersions, normalizedName, parseRequirement, type Requirement, satisfies } from "./requirement.js";
 
 /** Python versions that have wheels of the pinned libtorch; the interpreter's own one is preferred. */
 export const PYTHON_VERSIONS = ["3.10", "3.11", "3.12", "3.13", "3.14"];
@@ -37,8 +38,8 @@ export function platformTags(): string[] {
   if (process.platform === "win32") return ["win_amd64"];
   if (process.platform === "darwin") return [14, 13, 12, 11].map((version) => `macosx_${version}_0_arm64`);
   const machine = process.arch === "arm64" ? "aarch64" : "x86_64";
-  const glibc = [28, 27, 26, 25, 24, 17].map((minor) => `manylinux_2_${minor}_${machine}`);
-  return [...glibc, `manylinux2014_${machine}`];
+  const glibc = Array.from({ length: 24 }, (_, i) => `manylinux_2_${28 - i}_${machine}`);
+  return [...glibc, ...["2014", "2010", "1"].map((year) => `manylinux${year}_${machine}`)];
 }
 
 /** The index that is asked: `LENET5_TORCH_INDEX`, else pip's own variable, else what `configured` names, else PyPI. */
@@ -81,18 +82,39 @@ export async function fetchFromIndex(
   requirement: string,
   folder: string,
   index: string,
-  { log, signal }: IndexOptions,
+  options: IndexOptions,
 ): Promise<void> {
-  const [name = "", wanted = ""] = requirement.split("==");
-  const file = bestFile(await filesOf(name, index, signal), name, wanted);
-  const address = `${index}/${name}/`;
-  if (!file) throw failed(`${address} has no wheel of ${requirement} for ${process.platform}-${process.arch}`);
+  const parsed = parseRequirement(requirement);
+  if (parsed === undefined) throw failed(`${requirement} names no package`);
+  await fetchFile(await wheelOf(parsed, index, options.signal), folder, index, options);
+}
+
+/** The wheel of a requirement that fits this machine, the newest one. @throws LENET5_LIBTORCH_INSTALL_FAILED, LENET5_ABORTED */
+export async function wheelOf(
+  { name, specifiers }: Requirement,
+  index: string,
+  signal: AbortSignal | undefined,
+): Promise<IndexFile> {
+  const file = bestFile(await filesOf(name, index, signal), name, specifiers);
+  if (file) return file;
+  const wanted = specifiers.map(({ operator, version }) => operator + version).join(",");
+  throw failed(`${index}/${name}/ has no wheel of ${name}${wanted} for ${process.platform}-${process.arch}`);
+}
+
+/** Fetches a file that an index lists, held against the SHA-256 that it names; returns its path. */
+export async function fetchFile(
+  file: IndexFile,
+  folder: string,
+  index: string,
+  { log, signal }: IndexOptions,
+): Promise<string> {
   const sha256 = file.hashes.sha256;
-  if (!sha256) throw failed(`${address} names no SHA-256 for ${file.filename}`);
+  if (!sha256) throw failed(`${index} names no SHA-256 for ${file.filename}`);
+  const target = join(folder, file.filename);
   const report = percentLines(file.filename, log);
   await downloadFile({
     urls: [file.url],
-    target: join(folder, file.filename),
+    target,
     file: file.filename,
     maxBytes: file.size ?? LARGEST_WHEEL,
     ...WHEEL_TIMEOUTS,
@@ -106,6 +128,7 @@ export async function fetchFromIndex(
     throwIfAborted(signal);
     throw failed(cause.message, cause);
   });
+  return target;
 }
 
 /** Writes a line of progress every tenth of the way. */
@@ -121,24 +144,34 @@ export function percentLines(
   };
 }
 
-/** The wheel that fits this machine; where the version ends in `.*`, the newest one. */
-function bestFile(files: readonly IndexFile[], name: string, wanted: string): IndexFile | undefined {
-  const prefix = wanted.endsWith(".*") ? wanted.slice(0, -1) : undefined;
-  const platforms = platformTags();
+/** The newest wheel that fits this machine and a requirement. */
+function bestFile(
+  files: readonly IndexFile[],
+  name: string,
+  specifiers: Requirement["specifiers"],
+): IndexFile | undefined {
   const fitting = files.flatMap((file) => {
-    const [distribution, version = "", , , platform = ""] = file.filename.replace(/\.whl$/, "").split("-");
-    const [abi = ""] = file.filename
-      .replace(/\.whl$/, "")
-      .split("-")
-      .slice(3, 4);
-    const named = distribution?.toLowerCase().replaceAll("_", "-") === name;
-    const versionFits = prefix ? version.startsWith(prefix) : version === wanted || version.startsWith(`${wanted}+`);
-    const platformFits = platform.split(".").some((tag) => platforms.includes(tag));
-    const abiFits = abi === "none" || PYTHON_VERSIONS.some((python) => abi === `cp${python.replace(".", "")}`);
-    const fits = file.filename.endsWith(".whl") && named && versionFits && platformFits && abiFits && !file.yanked;
-    return fits ? [{ file, version }] : [];
+    const version = fittingVersion(file.filename, name, specifiers);
+    return version === undefined || file.yanked ? [] : [{ file, version }];
   });
-  return fitting.sort((a, b) => b.version.localeCompare(a.version, "en", { numeric: true }))[0]?.file;
+  return fitting.sort((a, b) => compareVersions(b.version, a.version))[0]?.file;
+}
+
+/** The version of a wheel that is one of a package, fits a requirement and this machine; else `undefined`. */
+export function fittingVersion(
+  filename: string,
+  name: string,
+  specifiers: Requirement["specifiers"],
+): string | undefined {
+  if (!filename.endsWith(".whl")) return undefined;
+  const [distribution = "", version = "", , abi = "", platform = ""] = filename.slice(0, -4).split("-");
+  const platforms = [...platformTags(), "any"];
+  const fits =
+    normalizedName(distribution) === name &&
+    satisfies(version, specifiers) &&
+    platform.split(".").some((tag) => platforms.includes(tag)) &&
+    (abi === "none" || PYTHON_VERSIONS.some((python) => abi === `cp${python.replace(".", "")}`));
+  return fits ? version : undefined;
 }
 
 async function sha256Of(path: string): Promise<string> {

@@ -29,7 +29,7 @@ const LARGEST_TEXT = 64 * 2 ** 20;
 const MOST_ENTRIES = 200_000;
 /** Entries that are unpacked at once. */
 const AT_ONCE = 8;
-const METADATA = /^torch-[^/]+\.dist-info\/METADATA$/;
+const METADATA = /^[^/]+\.dist-info\/METADATA$/;
 const RECORD = /^[^/]+\.dist-info\/RECORD$/;
 
 /** What {@link unpackLibtorch} is told. */
@@ -60,14 +60,26 @@ function libtorchPlacement(cuda: boolean): Placement {
   };
 }
 
-/** Whether an entry of an archive is unpacked, or read, for a libtorch without CUDA. */
-export function isNeeded(name: string): boolean {
-  return METADATA.test(name) || RECORD.test(name) || libtorchPlacement(false)(name) !== undefined;
+/** Whether an entry of an archive is unpacked, or read, for a libtorch. */
+export function isNeeded(name: string, cuda: boolean): boolean {
+  return METADATA.test(name) || RECORD.test(name) || libtorchPlacement(cuda)(name) !== undefined;
 }
 
 /** The place of an entry of one of NVIDIA's wheels: its libraries, in one folder with those of libtorch. */
 const nvidiaPlacement: Placement = (name) =>
   /^nvidia\/.*\/lib[^/]+\.so[.0-9]*$/.test(name) ? join("lib", basename(name)) : undefined;
+
+/**
+ * The place of an entry of one of NVIDIA's wheels for a libtorch with CUDA: its libraries where the wheel has them, since
+ * libraries find one another by their places (`$ORIGIN/../../nvidia/cu13/lib`); of the runtime also the headers, which the
+ * addon's part for CUDA is compiled with.
+ */
+const cudaPlacement = (headers: boolean): Placement => {
+  return (name) => {
+    if (/^nvidia\/(?:[^/]+\/)*lib\/[^/]+\.so(?:\.\d+)*$/.test(name)) return name;
+    return headers && /^nvidia\/(?:[^/]+\/)*include\/.+\.(?:h|hpp|inl)$/.test(name) ? name : undefined;
+  };
+};
 
 /**
  * Unpacks a torch wheel or an official libtorch archive.
@@ -89,6 +101,21 @@ export async function unpackNvidia(
   signal: AbortSignal | undefined,
 ): Promise<void> {
   await unpack(archive, target, (name) => (wanted(basename(name)) ? nvidiaPlacement(name) : undefined), { signal });
+}
+
+/** Unpacks the libraries of an NVIDIA wheel, each at its place in the wheel. @returns their number */
+export async function unpackCudaWheel(
+  archive: string,
+  target: string,
+  signal: AbortSignal | undefined,
+): Promise<number> {
+  const headers = basename(archive).startsWith("nvidia_cuda_runtime");
+  return (await unpack(archive, target, cudaPlacement(headers), { signal })).count;
+}
+
+/** A wheel's METADATA. */
+export async function metadataOf(archive: string, signal: AbortSignal | undefined): Promise<string> {
+  return (await unpack(archive, dirname(archive), () => undefined, { signal })).metadata;
 }
 
 async function unpack(archive: string, target: string, place: Placement, { record: known, signal }: UnpackOptions) {
@@ -118,7 +145,7 @@ async function unpack(archive: string, target: string, place: Placement, { recor
       const folder = dirname(path);
       if (!folders.has(folder)) await mkdir(folder, { recursive: true });
       folders.add(folder);
-      const mode = placed.startsWith("lib") ? 0o755 : 0o644;
+      const mode = /\.so(?:\.\d+)*$/.test(placed) || placed.startsWith("lib") ? 0o755 : 0o644;
       await proven(archive, entry, record, signal, async (check) => {
         await pipeline(await zip.openReadStreamPromise(entry), check, createWriteStream(path, { mode, flags: "wx" }));
       });

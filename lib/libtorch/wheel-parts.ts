@@ -1,5 +1,5 @@
-// Fetches of an archive on a server only the parts that a libtorch for the CPU is made of: a quarter of PyPI's wheel, which
-// is the CUDA build.
+// Fetches of an archive on a server only the parts that a libtorch is made of: for the CPU a quarter of PyPI's wheel, which
+// is the CUDA build, and for CUDA what is not Python's, several at once.
 //
 // Problem: the package index proves a wheel as a whole, by its SHA-256, and parts of it cannot be held against that.
 // RECORD, inside the wheel, has the SHA-256 of each file; but it comes over the same line as the files. (PEP 658's hash
@@ -38,6 +38,8 @@ export interface RemoteArchive {
 
 /** What is told on the way. */
 export interface PartsOptions {
+  /** The parts that CUDA needs too. */
+  cuda?: boolean | undefined;
   log: (line: string) => void;
   signal?: AbortSignal | undefined;
 }
@@ -77,7 +79,7 @@ export async function unpackParts(
   archive: RemoteArchive,
   made: string,
   folder: string,
-  { log, signal }: PartsOptions,
+  { cuda = false, log, signal }: PartsOptions,
 ): Promise<string | undefined> {
   // The name says whether it is a wheel.
   const target = join(folder, basename(archive.file));
@@ -92,9 +94,9 @@ export async function unpackParts(
   };
   await mkdir(folder, { recursive: true });
   try {
-    await fetchParts(archive, target, { log: tell, signal });
+    await fetchParts(archive, target, { cuda, log: tell, signal });
     tell(`Unpacking ${archive.file}`);
-    return await unpackLibtorch(target, made, { record: archive.record, signal });
+    return await unpackLibtorch(target, made, { cuda, record: archive.record, signal });
   } catch (error) {
     if (thrown) throw thrown.error;
     throwIfAborted(signal);
@@ -111,7 +113,7 @@ export async function unpackParts(
 async function fetchParts(
   { url, file, size }: RemoteArchive,
   target: string,
-  { log, signal }: PartsOptions,
+  { cuda = false, log, signal }: PartsOptions,
 ): Promise<void> {
   let report = (_bytes: number): void => {};
   const remote = await RangedFile.open({
@@ -124,7 +126,7 @@ async function fetchParts(
     onBytes: (bytes) => report(bytes),
   });
   try {
-    const parts = await neededParts(remote);
+    const parts = await neededParts(remote, cuda);
     const total = remote.missingBytes(parts);
     const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(0)} MB`;
     log(`Fetching ${megabytes(total)} of the ${megabytes(remote.size)} of ${url}`);
@@ -138,13 +140,13 @@ async function fetchParts(
 }
 
 /** Where in the archive the entries lie that are needed. */
-async function neededParts(remote: RangedFile): Promise<ByteRange[]> {
+async function neededParts(remote: RangedFile, cuda: boolean): Promise<ByteRange[]> {
   const reader = new RemoteReader(remote);
   const zip = await fromRandomAccessReaderPromise(reader, remote.size, { autoClose: false });
   const entries = await entriesOf(zip);
   entries.sort((a, b) => a.relativeOffsetOfLocalHeader - b.relativeOffsetOfLocalHeader);
   const parts = entries.flatMap((entry, i) => {
-    if (!isNeeded(entry.fileName)) return [];
+    if (!isNeeded(entry.fileName, cuda)) return [];
     const start = entry.relativeOffsetOfLocalHeader;
     // An entry's own header may be longer than the one in the list: it goes no further than the next entry.
     const next = entries[i + 1]?.relativeOffsetOfLocalHeader ?? remote.size;

@@ -1,8 +1,7 @@
 // Which of the two addons makes a model. The one without libtorch is opened in a few milliseconds; the other one costs half
 // a second and 150 MB, so it is opened only for what it alone can do.
-import { existsSync } from "node:fs";
-import { join } from "node:path";
 import { isBranded } from "../is.js";
+import { nvidiaDriver } from "../libtorch/cuda.js";
 import { findLibtorch } from "../libtorch/find.js";
 import { findBuiltAddon } from "../libtorch/load-addon.js";
 import { libtorch, native } from "../native.js";
@@ -23,16 +22,8 @@ let cuda: boolean | undefined;
  * that does not open then is left to whoever asks for it by name.
  */
 function hasCuda(): boolean {
-  cuda ??= hasNvidiaDriver() && libtorchHasCuda();
+  cuda ??= nvidiaDriver() !== undefined && libtorchHasCuda();
   return cuda;
-}
-
-function hasNvidiaDriver(): boolean {
-  if (process.platform === "win32") {
-    return existsSync(join(process.env.SystemRoot ?? "C:\\Windows", "System32", "nvcuda.dll"));
-  }
-  // The second is Windows' own driver, as its Linux subsystem sees it.
-  return process.platform === "linux" && (existsSync("/proc/driver/nvidia/version") || existsSync("/dev/dxg"));
 }
 
 function libtorchHasCuda(): boolean {

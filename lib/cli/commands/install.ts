@@ -3,14 +3,15 @@ import { spawn } from "node:child_process";
 import { join } from "node:path";
 import { packageRoot } from "#package-root";
 import { LeNet5Error } from "../../errors.js";
+import { VARIANTS, type Variant } from "../../libtorch/variants.js";
 import { addExamples, perform } from "../command.js";
 import { type Command, Option } from "../commander.js";
-import { addJsonOption, textOption } from "../options.js";
+import { addJsonOption, textOption, wordOption } from "../options.js";
 import type { Output } from "../output.js";
 
 interface InstallOptions {
   from?: string;
-  cuda?: boolean;
+  variant: Variant;
   apt?: boolean;
   force?: boolean;
   build?: boolean;
@@ -29,26 +30,41 @@ export function installCommand(program: Command): void {
         "a torch wheel, a libtorch zip, a folder or an address of these, in place of the package index",
       ),
     )
-    .option("--cuda", "keep the CUDA libraries and fetch what they need")
-    .addOption(new Option("--apt", "install Debian's or Ubuntu's libtorch-dev instead").conflicts(["from", "cuda"]))
+    .addOption(
+      wordOption(
+        "--variant <variant>",
+        "the build: for the CPU, or for CUDA 13.0 with NVIDIA's libraries (Linux; 4 GB)",
+        VARIANTS,
+      ).default("cpu"),
+    )
+    .addOption(new Option("--apt", "install Debian's or Ubuntu's libtorch-dev instead").conflicts(["from", "variant"]))
     .option("--force", "install again what is there already")
     .option("--build", "build the addon for this libtorch, even where one is there");
   addJsonOption(command);
-  addExamples(command, "lenet5 install", "lenet5 install --from torch-2.13.0-cp311-cp311-manylinux_2_28_x86_64.whl");
+  addExamples(
+    command,
+    "lenet5 install",
+    "lenet5 install --variant cu130 --build",
+    "lenet5 install --from torch-2.13.0-cp311-cp311-manylinux_2_28_x86_64.whl",
+  );
   perform<InstallOptions>(
     command,
     async ({ options, output, signal }) => {
       const { installLibtorch } = await import("../../libtorch/install.js");
-      const { from, cuda, apt, force } = options;
+      const { from, variant, apt, force } = options;
       const log = (line: string): void => output.log(line);
       // To build for the libtorch that is there, none has to be fetched.
-      const present = options.build && !from && !cuda && !apt && !force ? await presentLibtorch() : undefined;
-      const result = present ?? (await installLibtorch({ from, cuda, apt, force, signal, log }));
+      const any = variant === "cpu" && !from && !apt && !force;
+      const present = options.build && any ? await presentLibtorch() : undefined;
+      const result = present ?? (await installLibtorch({ from, variant, apt, force, signal, log }));
       output.print(
         `libtorch ${result.version} ${result.installed ? "installed" : "is there already"}: ${result.folder}`,
       );
       const build = options.build === true || !(await addonFits());
       if (build) await buildAddon(result.folder, output, signal);
+      else if (variant !== "cpu" && !(await addonHasGraphs())) {
+        output.log("The addon works with it, without CUDA graphs: `lenet5 install --variant cu130 --build` adds them.");
+      }
       output.finish({ ...result, built: build });
     },
     "Stopping; nothing half-installed stays.",
@@ -79,6 +95,11 @@ async function addonFits(): Promise<boolean> {
   } catch {
     return false;
   }
+}
+
+async function addonHasGraphs(): Promise<boolean> {
+  const { findBuiltAddon } = await import("../../libtorch/load-addon.js");
+  return findBuiltAddon().cudaGraphs === true;
 }
 
 /** Compiles the addon; what the compiler says goes to stderr. */
