@@ -123,7 +123,9 @@ async function addLibtorchAddon(folder) {
     );
   }
   const core = CORE[process.platform];
-  for (const file of ["lenet5_libtorch.node", core]) {
+  // The last is there where that libtorch had CUDA.
+  const files = ["lenet5_libtorch.node", core, core.replace("_core", "_cuda")];
+  for (const file of files.filter((name) => existsSync(join(release, name)))) {
     cpSync(join(release, file), join(folder, file));
     strip(join(folder, file), "");
   }

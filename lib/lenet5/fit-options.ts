@@ -116,7 +116,7 @@ export interface ProgressEvent {
   step: number;
   /** Steps of this epoch. */
   steps: number;
-  /** Mean negative log-likelihood of this step's batch. */
+  /** Mean negative log-likelihood of this step's batch; on CUDA of all steps since the event before. */
   loss: number;
   /** Images a second since the epoch began. */
   imagesPerSecond: number;

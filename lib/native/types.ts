@@ -388,6 +388,11 @@ export interface LibtorchAddon extends LeNet5Addon {
   leaveRanks(ranks: NativeRanks, reason: string): void;
   /** Ends the connections, once a training that has them has ended. */
   freeRanks(ranks: NativeRanks): void;
+  /**
+   * Why there is no CUDA, in libtorch's words; whether training steps can be recorded as graphs, how many have been launched,
+   * and why the last one that failed could not be recorded. Initialises CUDA.
+   */
+  cuda(): { problem?: string; graphs: boolean; replays: number; graphProblem?: string };
   /** libtorch computes on as many threads as this says, from now on. */
   followThreads(threadsCell: object): void;
 }

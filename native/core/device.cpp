@@ -19,6 +19,17 @@ std::vector<std::string> available_devices() {
   return names;
 }
 
+std::string cuda_problem() {
+  if (torch::cuda::is_available()) return {};
+  try {
+    at::empty({1}, at::device(c10::kCUDA));
+    return "no device was found";
+  } catch (const c10::Error& error) {
+    const std::string text = error.what_without_backtrace();
+    return text.substr(0, text.find('\n'));
+  }
+}
+
 c10::Device resolve_device(const std::string& name) {
   const std::vector<std::string> available = available_devices();
   if (name == "auto") return c10::Device(available.size() > 1 ? available[1] : available[0]);

@@ -5,55 +5,22 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <optional>
 #include <utility>
 
 #include "../lenet5/engines.h"
 #include "../lenet5/error.h"
-#include "../lenet5/parameters.h"
 #include "device.h"
+#include "device_training.h"
+#include "lenet5_tensors.h"
 #include "libtorch_threads.h"
 
 namespace lenet5 {
 
 namespace {
 
-using Parameters = std::vector<torch::Tensor>;
-
-torch::Tensor to_flat(const std::vector<float>& values, const torch::Device& device) {
-  return torch::from_blob(const_cast<float*>(values.data()), {static_cast<int64_t>(values.size())}).clone().to(device);
-}
-
-std::vector<float> to_vector(const torch::Tensor& tensor) {
-  torch::Tensor cpu = tensor.detach().to(torch::kCPU).contiguous();
-  return {cpu.data_ptr<float>(), cpu.data_ptr<float>() + cpu.numel()};
-}
-
-// Views into one flat buffer, in state-dict order.
-Parameters parameter_views(const torch::Tensor& flat, int64_t num_classes) {
-  Parameters views;
-  for (const ParameterInfo& info : parameter_table(num_classes)) {
-    views.push_back(flat.detach().narrow(0, info.offset, info.length).view(info.shape));
-  }
-  return views;
-}
-
-// Images [N, 1, 28, 28] or [N, 1, 32, 32], float32 in 0..1, to log-probabilities [N, num_classes].
-torch::Tensor forward(const Parameters& p, const Normalization& normalization, const torch::Tensor& images) {
-  torch::Tensor x = images;
-  if (x.size(2) == kImageSize) x = at::constant_pad_nd(x, {2, 2, 2, 2}, 0);
-  x = (x - normalization.mean) / normalization.std;
-  x = at::max_pool2d(at::relu(at::conv2d(x, p[0], p[1])), {2, 2});
-  x = at::max_pool2d(at::relu(at::conv2d(x, p[2], p[3])), {2, 2});
-  x = at::relu(at::conv2d(x, p[4], p[5])).flatten(1);
-  x = at::relu(at::addmm(p[7], x, p[6].t()));
-  x = at::addmm(p[9], x, p[8].t());
-  return at::log_softmax(x, 1);
-}
-
 torch::Tensor to_unit_range(const torch::Tensor& bytes, const torch::Device& device) {
-  return bytes.to(device).to(torch::kFloat32).div_(255.0);
+  return on_device(bytes, device).to(torch::kFloat32).div_(255.0);
 }
 
 // [count, 1, size, size], float32 in 0..1, on the device.
@@ -61,25 +28,15 @@ torch::Tensor image_tensor(const Images& images, const torch::Device& device) {
   const bool bytes = images.type == kernels::PixelType::uint8;
   torch::Tensor raw = torch::from_blob(const_cast<void*>(images.pixels), {images.count, 1, images.size, images.size},
                                        bytes ? torch::kUInt8 : torch::kFloat32);
-  return bytes ? to_unit_range(raw, device) : raw.to(device);
+  return bytes ? to_unit_range(raw, device) : on_device(raw, device);
 }
 
 torch::Tensor image_tensor(const Batch& batch, const torch::Device& device) {
-  const int64_t length = int64_t{batch.size} * batch.size;
-  torch::Tensor raw = torch::empty({batch.count, 1, batch.size, batch.size}, torch::kUInt8);
-  auto* out = raw.data_ptr<uint8_t>();
-  for (int64_t i = 0; i < batch.count; i++) {
-    const int64_t from = batch.indices == nullptr ? i : batch.indices[i];
-    std::memcpy(out + i * length, batch.images + from * length, static_cast<size_t>(length));
-  }
-  return to_unit_range(raw, device);
+  return to_unit_range(gathered_images(batch, device), device);
 }
 
 torch::Tensor label_tensor(const int32_t* labels, const int64_t* indices, int64_t count, const torch::Device& device) {
-  torch::Tensor result = torch::empty({count}, torch::kInt64);
-  auto* out = result.data_ptr<int64_t>();
-  for (int64_t i = 0; i < count; i++) out[i] = labels[indices == nullptr ? i : indices[i]];
-  return result.to(device);
+  return on_device(gathered_labels(labels, indices, count, device), device);
 }
 
 // Up to here one thread is as fast as two: the operators are too small to be shared.
@@ -114,7 +71,7 @@ class LibtorchPredictor : public Predictor {
     x = at::max_pool2d(at::conv2d(x, c3_.weight, c3_.bias).relu_(), {2, 2});
     x = at::addmm(c5_.bias, x.flatten(1), c5_.weight).relu_();
     x = at::addmm(f6_.bias, x, f6_.weight).relu_();
-    x = at::log_softmax(at::addmm(output_.bias, x, output_.weight), 1).to(torch::kCPU).contiguous();
+    x = on_host(at::log_softmax(at::addmm(output_.bias, x, output_.weight), 1));
     const int64_t classes = x.size(1);
     for (int64_t i = 0; answers.labels != nullptr && i < images.count; i++) {
       const float* row = x.data_ptr<float>() + i * classes;
@@ -134,18 +91,12 @@ class LibtorchPredictor : public Predictor {
   Layer c1_, c3_, c5_, f6_, output_;
 };
 
-// Leaf tensors over one flat buffer with their gradients over another, so that autograd accumulates in place and Adam
-// is a handful of operations on two vectors.
 class Leaves {
  public:
   Leaves(torch::Tensor flat, int64_t num_classes)
-      : flat_(std::move(flat)), gradient_(torch::zeros_like(flat_)), leaves_(parameter_views(flat_, num_classes)) {
-    const auto gradients = parameter_views(gradient_, num_classes);
-    for (size_t i = 0; i < leaves_.size(); i++) {
-      leaves_[i].requires_grad_(true);
-      leaves_[i].mutable_grad() = gradients[i];
-    }
-  }
+      : flat_(std::move(flat)),
+        gradient_(torch::zeros_like(flat_)),
+        leaves_(gradient_leaves(flat_, gradient_, num_classes)) {}
 
   // `weights`: of the classes, or undefined. `total`: the weight of the batch that these images are a part of.
   StepResult backward(const Normalization& normalization, const torch::Tensor& weights, const torch::Tensor& images,
@@ -263,6 +214,9 @@ class TorchEngine : public Engine {
 
   std::unique_ptr<Training> training(const Normalization& normalization, const OptimizerState& start,
                                      const std::vector<float>& class_weights) const override {
+    if (trains_on_device(device_)) {
+      return make_device_training(num_classes_, device_, normalization, start, class_weights);
+    }
     return std::make_unique<LibtorchTraining>(num_classes_, device_, normalization, start, class_weights);
   }
 

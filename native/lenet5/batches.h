@@ -33,6 +33,8 @@ class Batches {
   int64_t steps() const { return (set_.count() + batch_size_ - 1) / batch_size_; }
   // Shuffles; epochs count from 0.
   void begin_epoch(int64_t epoch);
+  // This epoch's, good until the next one begins: image i of step s is order()[s * batch_size + i] of the set.
+  const std::vector<int64_t>& order() const { return order_; }
   // The batch of a step of this epoch, good until the next call.
   Batch at(int64_t step);
   // State of the shuffling generator, so that a resumed run shuffles on as the uninterrupted one would have.

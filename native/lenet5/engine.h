@@ -50,8 +50,14 @@ class Predictor {
 class Training {
  public:
   virtual ~Training() = default;
-  // One step of Adam (Kingma and Ba 2015, as torch.optim.Adam).
+  // Told before an epoch whose batches are `set` in this order (`Batch::indices` points into it), for an engine that
+  // keeps both where it computes. They stay until the next call, and the set as long as this.
+  virtual void begin_epoch(const ImageSet& /*set*/, const std::vector<int64_t>& /*order*/) {}
+  // One step of Adam (Kingma and Ba 2015, as torch.optim.Adam). An engine that does not wait for its device gives a
+  // weight of 0, and tells the rest when it is asked to settle.
   virtual StepResult step(const Batch& batch, const AdamOptions& options) = 0;
+  // Waits for the steps that have not told theirs: the mean loss, the right answers and the weight of all of them.
+  virtual StepResult settle() { return {0, 0, 0}; }
   // The same step in two halves, for a batch that is one's part of a whole. The parts' gradients, in an order of the
   // engine's own, sum up to the whole's; so do the losses and counts of what `part` returns. A part may be empty.
   virtual int64_t gradient_length() const = 0;

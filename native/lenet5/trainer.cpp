@@ -60,12 +60,19 @@ TrainResult train(const Engine& engine, int64_t num_classes, const Normalization
 
   for (int64_t epoch = start.epoch; epoch < options.epochs && !(early && early->over()); epoch++) {
     batches.begin_epoch(epoch);
+    // Distorted images are no images of the set, and a rank's share is not the order's.
+    if (!options.augmentation && run.share().size == 1) training->begin_epoch(data.train, batches.order());
     const auto begin = Clock::now();
     auto told = begin;
     double loss_sum = 0, weight_sum = 0;
     int64_t correct = 0, done = 0;
     run.begin_epoch();
     AdamOptions adam = options.adam;
+    const auto count_in = [&](const StepResult& result) {
+      loss_sum += result.loss * result.weight;
+      weight_sum += result.weight;
+      correct += result.correct;
+    };
     for (int64_t step = 0; step < steps; step++) {
       adam.learning_rate = learning_rate(options.schedule, options.adam.learning_rate, epoch * steps + step, total);
       const Batch batch = batches.at(step);
@@ -76,14 +83,17 @@ TrainResult train(const Engine& engine, int64_t num_classes, const Normalization
         return {true, false, 0};
       }
       done += batch.whole_count;
-      loss_sum += result->loss * result->weight;
-      weight_sum += result->weight;
-      correct += result->correct;
+      count_in(*result);
       if (seconds_since(told) >= options.progress_seconds) {
+        // Of an engine that tells later it is the mean since it was asked last.
+        const StepResult late = training->settle();
+        count_in(late);
         told = Clock::now();
-        observer.progress({epoch + 1, step + 1, steps, result->loss, static_cast<double>(done) / seconds_since(begin)});
+        const double loss = late.weight > 0 ? late.loss : result->loss;
+        observer.progress({epoch + 1, step + 1, steps, loss, static_cast<double>(done) / seconds_since(begin)});
       }
     }
+    count_in(training->settle());
     const double seconds = seconds_since(begin);
     OptimizerState state = training->state();
     observer.weights(state.parameters);

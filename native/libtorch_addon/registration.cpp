@@ -70,6 +70,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   // The process.
   exports.Set("libtorchVersion", libtorch_version());
   set_function(env, exports, "devices", devices);
+  set_function(env, exports, "cuda", cuda);
   set_function(env, exports, "getNumThreads", get_libtorch_threads);
   set_function(env, exports, "followThreads", follow_threads);
   return exports;

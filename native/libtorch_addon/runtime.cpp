@@ -7,6 +7,7 @@
 #include "../addon/runtime.h"
 #include "../addon/threads_cell.h"
 #include "../core/device.h"
+#include "../core/device_graph.h"
 #include "../core/libtorch_threads.h"
 
 namespace lenet5::addon {
@@ -15,6 +16,20 @@ const char* libtorch_version() { return TORCH_VERSION; }
 
 Napi::Value devices(const Napi::CallbackInfo& info) {
   return with_js_errors(info.Env(), [&]() -> Napi::Value { return to_js(info.Env(), available_devices()); });
+}
+
+Napi::Value cuda(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return with_js_errors(env, [&]() -> Napi::Value {
+    Napi::Object result = Napi::Object::New(env);
+    const std::string problem = cuda_problem();
+    if (!problem.empty()) result.Set("problem", problem);
+    const DeviceGraphReport graphs = device_graph_report();
+    result.Set("graphs", graphs.available);
+    result.Set("replays", static_cast<double>(graphs.replays));
+    if (!graphs.problem.empty()) result.Set("graphProblem", graphs.problem);
+    return result;
+  });
 }
 
 Napi::Value get_libtorch_threads(const Napi::CallbackInfo& info) {

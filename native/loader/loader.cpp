@@ -3,12 +3,15 @@
 // both. The first breaks prebuilt addons, the second aborts the process.
 //
 // The resolution: Node opens this small addon, which needs no libtorch. JavaScript chooses a libtorch and calls
-// `load(core, required, optional)`. The loader opens libtorch's libraries by absolute path; the core library, which has
-// no rpath, then finds them in the process by their names. Before and after, the loader looks at what is mapped, and
-// refuses a second libtorch with an error instead of a crash.
+// `load(core, required, optional, extension)`. The loader opens libtorch's libraries by absolute path; the core
+// library, which has no rpath, then finds them in the process by their names. Before and after, the loader looks at
+// what is mapped, and refuses a second libtorch with an error instead of a crash.
 //
 // libtorch and the core stay for the process's life: closing libtorch crashes (pytorch#46171). Every worker thread that
 // loads the addon gets exports of its own from the same core.
+//
+// The core may have an extension, linked to what only some libtorches have (lenet5_cuda, for CUDA): it is opened behind
+// the core where the optional libraries are all there, and the core takes its table.
 //
 // `open(libraries, contents)` adds a library of operators to that libtorch (lib/libtorch/operators.ts), with the same
 // look at what is mapped.
@@ -100,16 +103,27 @@ std::string not_exactly_once(const std::string& folder) {
   return {};
 }
 
+/// Opens the extension and gives its table to the core; a sentence about what kept it from that, or an empty string.
+std::string extend(void* core, const std::string& path) {
+  std::string error;
+  void* const library = open_forever(path, error);
+  if (library == nullptr) return path + ": " + error;
+  const auto give = reinterpret_cast<const void* (*)()>(symbol(library, "lenet5_device_graphs"));
+  const auto take = reinterpret_cast<bool (*)(const void*)>(symbol(core, "lenet5_take_device_graphs"));
+  if (give == nullptr || take == nullptr || !take(give())) return path + ": it was not built with the core";
+  return {};
+}
+
 /// Two workers that load at once must not judge each other's half-loaded libtorch.
 std::mutex& loading() {
   static std::mutex mutex;
   return mutex;
 }
 
-/// load(corePath, requiredLibraries, optionalLibraries?) → { exports, skipped }: see the head of this file.
+/// load(corePath, requiredLibraries, optionalLibraries?, extension?) → { exports, skipped }: see the head of this file.
 napi_value load(napi_env env, napi_callback_info info) {
-  size_t count = 3;
-  napi_value arguments[3];
+  size_t count = 4;
+  napi_value arguments[4];
   void* data = nullptr;
   if (napi_get_cb_info(env, info, &count, arguments, nullptr, &data) != napi_ok) return nullptr;
   auto* loaded = static_cast<Loaded*>(data);
@@ -117,12 +131,17 @@ napi_value load(napi_env env, napi_callback_info info) {
   std::string core;
   std::vector<std::string> required;
   std::vector<std::string> optional;
-  napi_valuetype third = napi_undefined;
+  std::string extension;
+  napi_valuetype third = napi_undefined, fourth = napi_undefined;
   if (count > 2) napi_typeof(env, arguments[2], &third);
+  if (count > 3) napi_typeof(env, arguments[3], &fourth);
   if (count < 2 || !read_string(env, arguments[0], core) || !read_strings(env, arguments[1], required) ||
-      required.empty() || (third != napi_undefined && !read_strings(env, arguments[2], optional))) {
-    return raise(env, "LENET5_INVALID_ARGUMENT",
-                 "Expected load(corePath, requiredLibraries, optionalLibraries?) with strings and arrays of strings");
+      required.empty() || (third != napi_undefined && !read_strings(env, arguments[2], optional)) ||
+      (fourth != napi_undefined && !read_string(env, arguments[3], extension))) {
+    return raise(
+        env, "LENET5_INVALID_ARGUMENT",
+        "Expected load(corePath, requiredLibraries, optionalLibraries?, extension?) with strings and arrays of "
+        "strings");
   }
   core = resolved(core);
 
@@ -175,6 +194,9 @@ napi_value load(napi_env env, napi_callback_info info) {
     std::string problem = foreign_libtorch(folder);
     if (problem.empty()) problem = not_exactly_once(folder);
     if (!problem.empty()) return raise(env, "LENET5_LIBTORCH_MIXED", problem);
+    if (!extension.empty() && skipped.empty()) {
+      if (std::string reason = extend(library, extension); !reason.empty()) skipped.push_back(std::move(reason));
+    }
     register_module = reinterpret_cast<RegisterModule>(symbol(library, "napi_register_module_v1"));
   }
   if (register_module == nullptr) {
