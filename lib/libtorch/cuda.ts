@@ -27,6 +27,8 @@ export interface CudaFacts {
   problem?: string | undefined;
   /** Whether training steps can be recorded as CUDA graphs. */
   graphs: boolean;
+  /** Whether the environment forbids that. @defaultValue false */
+  graphsForbidden?: boolean;
 }
 
 /** What to tell of CUDA. */
@@ -72,7 +74,7 @@ export function cudaMajorOf(libtorch: Libtorch): number | undefined {
 
 /** Says whether CUDA is used, and what keeps it from that: the first thing that would have to be mended. */
 export function explainCuda(facts: CudaFacts): CudaVerdict {
-  const { libtorch, driver, cuda, skipped, devices, problem, graphs } = facts;
+  const { libtorch, driver, cuda, skipped, devices, problem, graphs, graphsForbidden = false } = facts;
   const not = (reason: string, fix?: string): CudaVerdict => ({
     used: false,
     found: `not used: ${reason}`,
@@ -84,14 +86,17 @@ export function explainCuda(facts: CudaFacts): CudaVerdict {
     const fix = `${INSTALL} brings them, with a libtorch of its own`;
     return not(`${libtorch.root} needs ${libtorch.cudaMissing.join(", ")}, which this machine does not have`, fix);
   }
-  const unopened = skipped.filter((text) => !/lenet5_cuda\.[a-z]+: /.test(text));
+  const isExtension = (text: string) => /lenet5_cuda\.[a-z]+: /.test(text);
+  const unopened = skipped.filter((text) => !isExtension(text));
   if (unopened.length > 0) return not(`libraries could not be opened: ${unopened.join("; ")}`, INSTALL);
   const oldest = cuda === undefined ? undefined : OLDEST_DRIVER[cuda];
   const wanted = oldest === undefined ? "NVIDIA's driver" : `NVIDIA's driver ${oldest} or later`;
   if (devices?.some((name) => name.startsWith("cuda"))) {
     const names = devices.filter((name) => name.startsWith("cuda")).join(", ");
     if (graphs) return { used: true, found: `${names}; training steps run as CUDA graphs` };
-    const found = `${names}; training steps do not run as CUDA graphs, which the addon was built without`;
+    const without = `${names}; training steps do not run as CUDA graphs`;
+    if (graphsForbidden) return { used: true, found: `${without}: LENET5_CUDA_GRAPHS is 0` };
+    const found = `${without}: ${skipped.find(isExtension) ?? "the addon was built without"}`;
     return { used: true, found, fix: "`npx lenet5 install --build` with this libtorch and CUDA's headers" };
   }
   if (driver === undefined) {

@@ -195,7 +195,8 @@ async function checkLoading(): Promise<{ check: DoctorCheck; cuda?: CudaFound }>
 /** CUDA is worth a warning where there is a GPU for it. */
 function checkCuda(libtorch: Libtorch, found: CudaFound): DoctorCheck {
   const driver = nvidiaDriver();
-  const verdict = explainCuda({ libtorch, driver, cuda: cudaMajorOf(libtorch), ...found });
+  const graphsForbidden = process.env.LENET5_CUDA_GRAPHS === "0";
+  const verdict = explainCuda({ libtorch, driver, cuda: cudaMajorOf(libtorch), graphsForbidden, ...found });
   const { used, fix } = verdict;
   const complete = used && fix === undefined;
   const status = complete || (driver === undefined && !used) ? "ok" : "warning";

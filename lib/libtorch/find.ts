@@ -91,7 +91,7 @@ function cachedFolders(): string[] {
       (a, b) =>
         pinned(b.version) - pinned(a.version) ||
         b.version.localeCompare(a.version, "en", { numeric: true }) ||
-        // It can all that the other can, and somebody has asked for it.
+        // It does all that the other does, and somebody has asked for it.
         Number(b.cuda) - Number(a.cuda),
     )
     .map(({ name, cuda }) => (cuda ? join(root, name, "torch") : join(root, name)));

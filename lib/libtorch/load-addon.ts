@@ -75,7 +75,8 @@ export function loadAddonWithDetails(): LoadedAddon {
   const loader = openBuilt(built.loader) as Loader;
   checkLibrary(built.core);
   const extension = join(dirname(built.core), `lenet5_cuda${CORE_SUFFIX}`);
-  const extended = cudaLibraries.length > 0 && existsSync(extension);
+  // A file that an earlier build has left is not of this core.
+  const extended = built.cudaGraphs === true && cudaLibraries.length > 0 && existsSync(extension);
   if (extended) checkLibrary(extension);
   try {
     const { exports, skipped } = loader.load(built.core, libraries, cudaLibraries, extended ? extension : undefined);

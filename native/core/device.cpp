@@ -4,6 +4,7 @@
 #include <torch/cuda.h>
 
 #include <algorithm>
+#include <exception>
 
 #include "../lenet5/error.h"
 
@@ -27,6 +28,8 @@ std::string cuda_problem() {
   } catch (const c10::Error& error) {
     const std::string text = error.what_without_backtrace();
     return text.substr(0, text.find('\n'));
+  } catch (const std::exception& error) {
+    return error.what();
   }
 }
 

@@ -19,7 +19,7 @@ struct GraphProblem {
   std::string text;
 };
 
-// One recording at a time: libtorch notes for the whole process that there is one.
+// One recording at a time, and no graph goes meanwhile: libtorch notes for the whole process which there are.
 std::mutex& recording() {
   static auto* const mutex = new std::mutex;
   return *mutex;
@@ -39,7 +39,10 @@ bool has_device_graphs() {
 
 DeviceGraph::DeviceGraph() : graph_(graph_table.load()->make()) {}
 
-DeviceGraph::~DeviceGraph() { graph_table.load()->destroy(graph_); }
+DeviceGraph::~DeviceGraph() {
+  const std::lock_guard<std::mutex> lock(recording());
+  graph_table.load()->destroy(graph_);
+}
 
 void DeviceGraph::record(const std::function<void()>& work) {
   const std::lock_guard<std::mutex> lock(recording());
@@ -82,10 +85,11 @@ void note_graph_problem(const std::string& problem) {
 #define LENET5_EXPORT __attribute__((visibility("default")))
 #endif
 
-// For the loader: takes the table of lenet5_cuda; false where that was compiled for another libtorch.
+// For the loader: takes the table of lenet5_cuda; false where that was compiled for another libtorch, or has none for
+// the one that is open.
 extern "C" LENET5_EXPORT bool lenet5_take_device_graphs(const void* table) {
   const auto* graphs = static_cast<const lenet5::DeviceGraphTable*>(table);
-  if (std::strcmp(graphs->libtorch, TORCH_VERSION) != 0) return false;
+  if (graphs == nullptr || std::strcmp(graphs->libtorch, TORCH_VERSION) != 0) return false;
   lenet5::graph_table.store(graphs);
   return true;
 }

@@ -5,11 +5,16 @@
 #include <torch/script.h>
 #include <torch/utils.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <exception>
+#include <mutex>
 #include <optional>
+#include <string>
 #include <tuple>
+#include <vector>
 
 #include "device_graph.h"
 #include "lenet5_tensors.h"
@@ -23,17 +28,69 @@ namespace {
 // libraries are initialised and choose their ways, which cannot be recorded.
 constexpr int kStepsBeforeGraph = 3;
 
-// A stream that is not the device's default one, on which nothing can be recorded; none on the CPU.
-std::optional<c10::Stream> stream_for(const c10::Device& device) {
-  if (!device.is_cuda()) return std::nullopt;
-  return c10::impl::VirtualGuardImpl(device.type()).getStreamFromGlobalPool(device);
+// libtorch has so many streams for a device, which it hands out in turn.
+constexpr int kStreamsOfPool = 32;
+
+struct StreamsInUse {
+  std::mutex mutex;
+  std::vector<c10::Stream> streams;
+};
+
+StreamsInUse& streams_in_use() {
+  static auto* const in_use = new StreamsInUse;
+  return *in_use;
 }
+
+// A training's stream; none on the CPU.
+//
+// The problem: what is launched on a stream that records does not run, whoever launches it. The resolution: no two
+// trainings have the same one as long as they live. Where libtorch's are all in use it is the device's default stream,
+// on which nothing can be recorded.
+class TrainingStream {
+ public:
+  explicit TrainingStream(const c10::Device& device) {
+    if (!device.is_cuda()) return;
+    const c10::impl::VirtualGuardImpl cuda(device.type());
+    const std::lock_guard<std::mutex> lock(streams_in_use().mutex);
+    std::vector<c10::Stream>& taken = streams_in_use().streams;
+    for (int i = 0; i < kStreamsOfPool && !own_; i++) {
+      stream_ = cuda.getStreamFromGlobalPool(device);
+      own_ = std::find(taken.begin(), taken.end(), *stream_) == taken.end();
+    }
+    if (own_) {
+      taken.push_back(*stream_);
+    } else {
+      stream_ = cuda.getDefaultStream(device);
+    }
+  }
+
+  ~TrainingStream() {
+    if (!own_) return;
+    const std::lock_guard<std::mutex> lock(streams_in_use().mutex);
+    std::vector<c10::Stream>& taken = streams_in_use().streams;
+    taken.erase(std::find(taken.begin(), taken.end(), *stream_));
+  }
+
+  TrainingStream(const TrainingStream&) = delete;
+  TrainingStream& operator=(const TrainingStream&) = delete;
+
+  const std::optional<c10::Stream>& get() const { return stream_; }
+  // Whether it can record.
+  bool own() const { return own_; }
+  void synchronize() const {
+    if (stream_) stream_->synchronize();
+  }
+
+ private:
+  std::optional<c10::Stream> stream_;
+  bool own_ = false;
+};
 
 // The calling thread's operators go to that stream as long as this lives.
 class OnStream {
  public:
-  explicit OnStream(const std::optional<c10::Stream>& stream) {
-    if (stream) guard_.emplace(*stream);
+  explicit OnStream(const TrainingStream& stream) {
+    if (stream.get()) guard_.emplace(*stream.get());
   }
 
  private:
@@ -60,8 +117,8 @@ class DeviceTraining : public Training {
   DeviceTraining(int64_t num_classes, const c10::Device& device, const Normalization& normalization,
                  const OptimizerState& start, const std::vector<float>& class_weights)
       : device_(device),
-        stream_(stream_for(device)),
-        graphs_(stream_ && has_device_graphs()),
+        stream_(device),
+        graphs_(stream_.own() && has_device_graphs()),
         normalization_(normalization),
         step_(start.step) {
     const OnStream on(stream_);
@@ -81,7 +138,7 @@ class DeviceTraining : public Training {
   ~DeviceTraining() override {
     try {
       // The graph's memory is its own: it goes when its last launch is done.
-      if (stream_) stream_->synchronize();
+      stream_.synchronize();
     } catch (const std::exception&) {
       // The device has failed: there is nobody left to tell.
     }
@@ -211,7 +268,7 @@ class DeviceTraining : public Training {
       staged_images_ = torch::empty({batch.count, 1, batch.size, batch.size}, here.dtype(torch::kUInt8));
       staged_labels_ = torch::empty({batch.count}, here.dtype(torch::kInt64));
     }
-    if (graph_) stream_->synchronize();
+    if (graph_) stream_.synchronize();
     graph_.reset();
   }
 
@@ -229,10 +286,16 @@ class DeviceTraining : public Training {
       graph->record([&] { compute(shape); });
       graph_ = std::move(graph);
     } catch (const c10::Error& error) {
-      // Recording runs nothing: the step is still to be done, by the longer way.
-      graphs_ = false;
-      note_graph_problem(error.what_without_backtrace());
+      do_without(error.what_without_backtrace());
+    } catch (const std::exception& error) {
+      do_without(error.what());
     }
+  }
+
+  // Recording runs nothing: the step is still to be done, by the longer way.
+  void do_without(const std::string& problem) {
+    graphs_ = false;
+    note_graph_problem(problem);
   }
 
   // One step. Nothing in it waits for the device, nor depends on what this machine's memory holds.
@@ -283,7 +346,7 @@ class DeviceTraining : public Training {
   }
 
   c10::Device device_;
-  std::optional<c10::Stream> stream_;
+  TrainingStream stream_;
   // Whether steps are recorded: until it fails.
   bool graphs_;
   Normalization normalization_;

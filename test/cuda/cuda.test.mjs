@@ -243,8 +243,9 @@ describe("CUDA graphs", { skip: STANDS_IN }, () => {
     }
   });
 
-  test("of several trainings at once do not disturb each other", async () => {
-    const runs = await Promise.all([1, 2, 3].map(() => trained(DEVICE, { progressInterval: 0 })));
+  // More than libtorch has streams.
+  test("of many trainings at once do not disturb each other", async () => {
+    const runs = await Promise.all(Array.from({ length: 40 }, () => trained(DEVICE, { progressInterval: 0 })));
     for (const run of runs) assertAlike(run, runs[0]);
     assert.equal(report().graphProblem, undefined);
   });

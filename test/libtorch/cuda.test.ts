@@ -23,7 +23,7 @@ test.each<[string, Partial<CudaFacts>, boolean, RegExp, RegExp | undefined]>([
     "has no graphs",
     { graphs: false },
     true,
-    /do not run as CUDA graphs, which the addon was built without$/,
+    /do not run as CUDA graphs: the addon was built without$/,
     /--build/,
   ],
   [
@@ -56,10 +56,17 @@ test.each<[string, Partial<CudaFacts>, boolean, RegExp, RegExp | undefined]>([
   ],
   [
     "has another extension than the core's",
-    { skipped: ["/a/lenet5_cuda.so: it was not built with the core"], graphs: false },
+    { skipped: ["/a/lenet5_cuda.so: it was built for another core, libtorch or CUDA"], graphs: false },
     true,
-    /the addon was built without$/,
+    /do not run as CUDA graphs: \/a\/lenet5_cuda\.so: it was built for another core, libtorch or CUDA$/,
     /--build/,
+  ],
+  [
+    "is told to use no graphs",
+    { graphs: false, graphsForbidden: true },
+    true,
+    /do not run as CUDA graphs: LENET5_CUDA_GRAPHS is 0$/,
+    undefined,
   ],
   [
     "has no driver",
