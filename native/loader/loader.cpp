@@ -110,7 +110,8 @@ std::string extend(void* core, const std::string& path) {
   if (library == nullptr) return path + ": " + error;
   const auto give = reinterpret_cast<const void* (*)()>(symbol(library, "lenet5_device_graphs"));
   const auto take = reinterpret_cast<bool (*)(const void*)>(symbol(core, "lenet5_take_device_graphs"));
-  if (give == nullptr || take == nullptr || !take(give())) return path + ": it was built for another core, libtorch or CUDA";
+  if (give == nullptr || take == nullptr || !take(give()))
+    return path + ": it was built for another core, libtorch or CUDA";
   return {};
 }
 

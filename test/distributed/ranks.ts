@@ -68,10 +68,16 @@ export async function environments(size: number): Promise<Record<string, string>
   }));
 }
 
-/** Several ranks to their end; a task for all, or one each. */
-export async function together(size: number, task: Task | ((rank: number) => Task)): Promise<Course[]> {
+/** Several ranks to their end; a task for all, or one each. `environment`: variables of all of them. */
+export async function together(
+  size: number,
+  task: Task | ((rank: number) => Task),
+  environment: Record<string, string> = {},
+): Promise<Course[]> {
   const places = await environments(size);
-  const runs = places.map((place, index) => rank(typeof task === "function" ? task(index) : task, place));
+  const runs = places.map((place, index) =>
+    rank(typeof task === "function" ? task(index) : task, { ...environment, ...place }),
+  );
   return (await Promise.all(runs)).map(courseOf);
 }
 

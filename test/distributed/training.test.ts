@@ -30,6 +30,26 @@ for (const engine of ["fused", "libtorch"] as const) {
   });
 }
 
+test("ranks that train as on a GPU have the losses of one process", async () => {
+  const fit = { epochs: 2, learningRate: 1e-4, epsilon: 1e-6, classWeights: [0, 2, 1, 1, 0.5, 1, 1, 3, 1, 1] };
+  // Three: the last batch of one image leaves two of them empty.
+  const task: Task = {
+    engine: "libtorch",
+    data: { trainCount: 1601 },
+    fit: { ...fit, batchSize: 64, distributed: true },
+  };
+  const one = await alone(task);
+  const courses = await together(3, task, { LENET5_DEVICE_TRAINING: "cpu" });
+  expect(one.losses).toHaveLength(52);
+  for (const { losses, error, epochs, weights } of courses) {
+    expect(error).toBeNull();
+    expect(Math.max(...losses.map((loss, step) => Math.abs(loss - one.losses[step]!)))).toBeLessThan(1e-5);
+    expect(epochs.map(({ loss }) => loss)).toEqual(one.epochs.map(({ loss }) => expect.closeTo(loss as number, 5)));
+    expect(epochs.map(({ accuracy }) => accuracy)).toEqual(one.epochs.map(({ accuracy }) => accuracy));
+    expect(weights).toBe(courses[0]!.weights);
+  }
+});
+
 test("three ranks share batches that cannot be divided, and accumulate gradients", async () => {
   const fit = {
     epochs: 2,

@@ -19,13 +19,7 @@ const NO_DEVICE = { devices: ["cpu"], problem: "No CUDA GPUs are available" };
 
 test.each<[string, Partial<CudaFacts>, boolean, RegExp, RegExp | undefined]>([
   ["works", {}, true, /^cuda:0, cuda:1; training steps run as CUDA graphs$/, undefined],
-  [
-    "has no graphs",
-    { graphs: false },
-    true,
-    /do not run as CUDA graphs: the addon was built without$/,
-    /--build/,
-  ],
+  ["has no graphs", { graphs: false }, true, /do not run as CUDA graphs: the addon was built without$/, /--build/],
   [
     "has a libtorch for the CPU and a GPU",
     { ...NO_DEVICE, libtorch: { ...LIBTORCH, builtForCuda: false } },

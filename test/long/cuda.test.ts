@@ -1,7 +1,7 @@
 // The addon built against pip's torch with CUDA, on a machine that may have neither GPU nor driver: `npm run test:cuda -- --cpu`
 // packs, unpacks where there is no Node and no network, builds, and has the CPU stand in for the GPU. What was built then is
 // looked at more closely. Where Python's torch is one without CUDA it is passed over on a developer's machine.
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -90,6 +90,23 @@ describe.runIf(possible || process.env.CI === "true")("the addon for a libtorch 
     expect(checks).toContainEqual(
       expect.objectContaining({ name: "libtorch (LIBTORCH)", found: expect.stringContaining("with CUDA") }),
     );
+  });
+
+  test("leaves alone a part for CUDA that an earlier build has left", async () => {
+    const release = join(folder, "stale", "Release");
+    cpSync(join(work, "build", "Release"), release, { recursive: true });
+    const description = join(release, "lenet5_core.json");
+    writeFileSync(description, readFileSync(description, "utf8").replace('"cudaGraphs": true', '"cudaGraphs": false'));
+    const module = pathToFileURL(join(packageRoot, "dist", "esm", "scripts.js")).href;
+    const script = `
+      import { loadAddonWithDetails } from ${JSON.stringify(module)};
+      const { skipped, exports } = loadAddonWithDetails();
+      console.log(JSON.stringify({ skipped, graphs: exports.cuda().graphs }));`;
+    const run = await runNode(["--input-type=module", "--eval", script], {
+      env: { ...env(), LENET5_BUILD_DIR: join(folder, "stale") },
+    });
+    expect(run, run.stderr).toMatchObject({ status: 0 });
+    expect(lastJson(run)).toEqual({ skipped: [], graphs: false });
   });
 
   test("refuses the device by name where there is none", async () => {
