@@ -18,17 +18,18 @@ export interface Call<Options> {
 
 /**
  * Sets what a command does. Without a returned status a command that does not throw succeeds.
- * @param stopping - what is said at the first Ctrl-C
+ * @param stopping - what is said at the first Ctrl-C or SIGTERM
  */
 export function perform<Options>(
   command: Command,
   action: (call: Call<Options>) => Promise<number> | Promise<void>,
-  stopping = "Stopping.",
+  stopping: string | ((options: Options) => string) = "Stopping.",
 ): void {
   command.action(async () => {
     const options = command.optsWithGlobals() as Options & { json?: boolean };
     const output = new Output(options.json === true);
-    using interruption = new Interruption(() => output.log(`\n${stopping}`));
+    const onFirst = () => output.log(`\n${typeof stopping === "string" ? stopping : stopping(options)}`);
+    using interruption = new Interruption(onFirst);
     const { signal } = interruption;
     try {
       // The status is set and the process left to end by itself: what is still being written gets written.

@@ -73,7 +73,8 @@ test("goes on for --shutdown-delay after SIGTERM, not ready; a second signal end
   expect(performance.now() - start).toBeGreaterThan(600);
   const hurried = await serveProcess(...words, "60000");
   hurried.child.kill("SIGTERM");
-  while (!hurried.errors().includes("Stopping")) await new Promise((resolve) => setTimeout(resolve, 10));
+  while (!hurried.errors().includes("Taking requests for 60000 ms more. Stopping "))
+    await new Promise((resolve) => setTimeout(resolve, 10));
   hurried.child.kill("SIGTERM");
   expect(await hurried.ended).toEqual([143, null]);
 });

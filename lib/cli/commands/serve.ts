@@ -132,7 +132,10 @@ export function serveCommand(program: Command): void {
         setTimeout(() => process.exit(), 200).unref();
       }
     },
-    "Stopping when the requests under way are answered; again: at once.",
+    ({ shutdownDelay = 0 }) => {
+      const first = shutdownDelay === 0 ? "" : `Taking requests for ${shutdownDelay} ms more. `;
+      return `${first}Stopping when the requests under way are answered; again: at once.`;
+    },
   );
 }
 
