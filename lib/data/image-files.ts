@@ -53,13 +53,26 @@ async function namesIn(folder: string, { skipHidden = false, signal }: FilesBelo
       const { name } = entry;
       if (skipHidden && name.startsWith(".")) continue;
       if (entry.isDirectory()) names.push(name + sep);
-      else if (entry.isFile() || (entry.isSymbolicLink() && !(await isFolder(join(folder, name))))) names.push(name);
+      else if (entry.isFile() || (entry.isSymbolicLink() && !(await leadsToFolder(join(folder, name)))))
+        names.push(name);
       if (names.length % RUN === 0) throwIfAborted(signal);
     }
   } catch (error) {
     throw isLeNet5Error(error) ? error : readFailure(error, "DATA_NOT_FOUND", "a folder of images", folder);
   }
   return names.sort();
+}
+
+/** What keeps one link from being looked behind, and says nothing of the folder that it is in. */
+const OF_THE_LINK = ["EACCES", "EPERM", "ENAMETOOLONG"];
+
+/** Whether a link leads to a folder. Where nobody can tell it counts as a file: reading it as an image will name it. */
+async function leadsToFolder(path: string): Promise<boolean> {
+  return await isFolder(path).catch((error: unknown) => {
+    const cause = isLeNet5Error(error) ? (error.cause as NodeJS.ErrnoException | undefined) : undefined;
+    if (OF_THE_LINK.includes(String(cause?.code))) return false;
+    throw error;
+  });
 }
 
 /** Whether a path leads to a folder. @throws LENET5_FILE_READ_FAILED */
