@@ -20,6 +20,8 @@ export interface AtomicWriteOptions {
   verify?: (temporaryPath: string) => Promise<void>;
   /** Aborts the call: the previous file stays, and a pipe is waited for no longer. */
   signal?: AbortSignal | undefined;
+  /** "for-the-dead" takes over what a killed process has left locked, and waits for that; without it, it is refused. */
+  wait?: "for-the-dead";
 }
 
 /** Milliseconds between two looks whether somebody has opened a pipe to read from it. */
@@ -56,13 +58,13 @@ async function replaceFile(
   target: string,
   replaces: Stats | undefined,
   contents: Uint8Array | string,
-  { verify, signal }: AtomicWriteOptions,
+  { verify, signal, wait }: AtomicWriteOptions,
 ): Promise<void> {
   const folder = dirname(target);
   const prefix = `.${basename(target)}.`;
   const temporary = join(folder, `${prefix}${process.pid}-${randomBytes(4).toString("hex")}.tmp`);
   await mkdir(folder, { recursive: true });
-  await withLock(target, {}, async (held) => {
+  await withLock(target, wait === undefined ? {} : { wait }, async (held) => {
     await sweep(folder, prefix);
     try {
       // Until it has the mode of the file that it replaces, nobody else may read what perhaps only that mode protects.

@@ -98,7 +98,9 @@ export async function writeCheckpoint(
     settings: JSON.stringify(settings),
     ...(earlyStopping === undefined ? {} : { earlyStopping: JSON.stringify(standing(earlyStopping)) }),
   };
-  await writeFileAtomically(path, safetensorsBytes(tensors, { ...metadata, crc32: checksum(tensors, metadata) }));
+  const bytes = safetensorsBytes(tensors, { ...metadata, crc32: checksum(tensors, metadata) });
+  // Whoever is started again at once, by a torchrun or a Kubernetes, may have been killed in this very write.
+  await writeFileAtomically(path, bytes, { wait: "for-the-dead" });
   return path;
 }
 

@@ -1,5 +1,15 @@
 import { createHash } from "node:crypto";
-import { copyFileSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { performance } from "node:perf_hooks";
@@ -222,6 +232,20 @@ describe("checkpoints", () => {
 
   it("are one whole file, and nothing else is left", async () => {
     expect(readdirSync(await checkpointed())).toEqual(["checkpoint.safetensors"]);
+  });
+
+  it("are written by a run that starts at once after one that was killed in the write of its own", async () => {
+    const checkpointDirectory = await checkpointed();
+    // What such a run leaves; after fifteen seconds without a sign of life it counts as dead, two of which are left.
+    const lock = join(checkpointDirectory, "checkpoint.safetensors.lock");
+    mkdirSync(lock);
+    const refreshed = new Date(Date.now() - 13_000);
+    utimesSync(lock, refreshed, refreshed);
+    using model = new LeNet5({ seed: 5 });
+    const before = readFileSync(join(checkpointDirectory, "checkpoint.safetensors"));
+    await run(model, { ...options, epochs: 1, seed: 10, checkpointDirectory });
+    expect(readFileSync(join(checkpointDirectory, "checkpoint.safetensors")).equals(before)).toBe(false);
+    expect(readdirSync(checkpointDirectory)).toEqual(["checkpoint.safetensors"]);
   });
 
   it("are refused when settings or data differ", async () => {
