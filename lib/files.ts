@@ -116,15 +116,15 @@ export async function statIfThere(path: string): Promise<Stats | undefined> {
 
 /** Brings a folder's names to the disk: a file whose bytes are there may else have no name after a power failure. */
 export async function syncFolder(path: string): Promise<void> {
-  if (process.platform === "win32") return; // which opens no folder, and needs none
-  const folder = await open(path, "r");
+  let folder: FileHandle | undefined;
   try {
+    folder = await open(path, "r");
     await folder.sync();
   } catch (error) {
-    // Some network file systems know no such call.
-    if (!["EINVAL", "ENOTSUP", "ENOSYS"].includes(String((error as NodeJS.ErrnoException).code))) throw error;
+    // Windows and some network file systems know no such call, and a folder may be there to be written to alone.
+    if (["EIO", "ENOSPC", "EDQUOT"].includes(String((error as NodeJS.ErrnoException).code))) throw error;
   } finally {
-    await folder.close();
+    await folder?.close();
   }
 }
 

@@ -15,9 +15,9 @@ import {
   truncateSync,
   writeFileSync,
 } from "node:fs";
-import { open } from "node:fs/promises";
+import { type FileHandle, open } from "node:fs/promises";
 import { join } from "node:path";
-import { describe, expect, test, vi } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { PartialOutput } from "../../lib/batch/partial-output.js";
 import { temporaryFolder } from "../data/folder.js";
 
@@ -251,6 +251,27 @@ test("bytes that did not come to the disk never count, though the system says so
   const again = await begin(output);
   expect(again.recorded.images).toBe(0);
   await again.close();
+});
+
+test("a folder that cannot be synchronised, for want of a right or of the call, is no failure; one on a failing disk is", async () => {
+  const folder = temporaryFolder();
+  const some = await open(join(folder, "some"), "w");
+  const prototype = Object.getPrototypeOf(some);
+  await some.close();
+  const partial = await begin(join(folder, "out"));
+  await partial.end({ bytes: Buffer.from("end"), images: 0, unreadable: 0 });
+  await partial.commit();
+  const sync = prototype.sync;
+  let code = "EIO";
+  vi.spyOn(prototype, "sync").mockImplementation(async function (this: FileHandle) {
+    if ((await this.stat()).isDirectory()) throw Object.assign(new Error(code), { code });
+    await sync.call(this);
+  });
+  onTestFinished(() => void vi.restoreAllMocks());
+  await expect(begin(join(folder, "other"))).rejects.toMatchObject({ code: "LENET5_FILE_WRITE_FAILED" });
+  code = "EINVAL";
+  await partial.finish();
+  expect(readFileSync(join(folder, "out"), "utf8")).toBe("end");
 });
 
 test("a signal ends the look at what was left", async () => {
