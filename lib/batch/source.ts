@@ -62,20 +62,25 @@ const HEAD = 32;
  * the file itself.
  * @throws LENET5_DATA_NOT_FOUND, LENET5_FILE_READ_FAILED, LENET5_DATA_CORRUPT, LENET5_DATA_EMPTY, LENET5_INVALID_SHAPE,
  *   LENET5_INVALID_ARGUMENT for a file of another kind, LENET5_ABORTED
+ * @param onCounted - called now and then with the number of images that were counted so far, of which there may be millions
  */
-export async function openSource(path: string, signal: AbortSignal): Promise<Source> {
-  const source = await sourceAt(path, signal);
+export async function openSource(
+  path: string,
+  signal: AbortSignal,
+  onCounted?: (images: number) => void,
+): Promise<Source> {
+  const source = await sourceAt(path, signal, onCounted ?? (() => {}));
   if (source.count > 0) return source;
   const received = source.ignored === 0 ? "none" : `none among ${source.ignored} files`;
   throw expectedButGot("DATA_EMPTY", "at least one image", path, received);
 }
 
-async function sourceAt(path: string, signal: AbortSignal): Promise<Source> {
+async function sourceAt(path: string, signal: AbortSignal, onCounted: (images: number) => void): Promise<Source> {
   const what = "a folder, a list of paths or an IDX file";
   const found = await stat(path).catch((error: unknown) => {
     throw readFailure(error, "DATA_NOT_FOUND", what, path);
   });
-  if (found.isDirectory()) return await folderSource(path, signal);
+  if (found.isDirectory()) return await folderSource(path, signal, onCounted);
   const head = await withRegularFile(path, { what, missing: "DATA_NOT_FOUND" }, (file, size) =>
     readBytes(file, Math.min(size, HEAD)),
   );
@@ -85,6 +90,7 @@ async function sourceAt(path: string, signal: AbortSignal): Promise<Source> {
   return await namesSource(
     { kind: "list", root: "", path, ignored: () => 0, names: (told) => pathsOf(path, told) },
     signal,
+    onCounted,
   );
 }
 
@@ -103,7 +109,7 @@ async function idxSource(path: string): Promise<Source> {
   };
 }
 
-async function folderSource(path: string, signal: AbortSignal): Promise<Source> {
+async function folderSource(path: string, signal: AbortSignal, onCounted: (images: number) => void): Promise<Source> {
   const suffixes = imageSuffixes();
   let ignored = 0;
   async function* names(told: AbortSignal): AsyncGenerator<string[]> {
@@ -114,7 +120,7 @@ async function folderSource(path: string, signal: AbortSignal): Promise<Source> 
       yield sep === "/" ? images : images.map((file) => file.replaceAll(sep, "/"));
     }
   }
-  return await namesSource({ kind: "folder", root: path, path, ignored: () => ignored, names }, signal);
+  return await namesSource({ kind: "folder", root: path, path, ignored: () => ignored, names }, signal, onCounted);
 }
 
 /** Names that can be gone through again and again. */
@@ -128,7 +134,11 @@ interface Names {
   names: (signal: AbortSignal) => AsyncIterable<string[]>;
 }
 
-async function namesSource({ kind, root, path, ignored, names }: Names, signal: AbortSignal): Promise<Source> {
+async function namesSource(
+  { kind, root, path, ignored, names }: Names,
+  signal: AbortSignal,
+  onCounted: (images: number) => void,
+): Promise<Source> {
   const hashes: string[] = [];
   const contents = createHash("sha256");
   let count = 0;
@@ -136,6 +146,7 @@ async function namesSource({ kind, root, path, ignored, names }: Names, signal: 
     count += block.length;
     hashes.push(hashOf(block));
     await addSamples(contents, block, root, signal);
+    onCounted(count);
   }
   const digest = createHash("sha256")
     .update(`${kind} ${count}\n${hashes.join("\n")}\n${contents.digest("hex")}`)

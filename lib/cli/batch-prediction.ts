@@ -32,6 +32,8 @@ interface BatchCommandOptions extends BatchOptions, ComputeOptions {
   topK?: number;
 }
 
+/** Milliseconds between two lines of the counting. */
+const COUNTING_INTERVAL = 5000;
 /** Most parts of an input: what their files' names have room for. */
 const MOST_SHARDS = 100_000;
 
@@ -113,7 +115,7 @@ export async function predictInput(options: BatchCommandOptions, output: Output,
     throw usageError("INVALID_OPTION", "another file than --input has", "--output", path);
   }
   using model = await openModel(options, signal);
-  const source = await openSource(input, signal);
+  const source = await openSource(input, signal, countingDisplay(output, input));
   const shown = new Display(output, share);
   let kept = 0;
   try {
@@ -170,6 +172,16 @@ function formatOf(
 async function defaultWorkers(): Promise<number> {
   const { getNumThreads } = await import("../runtime.js");
   return Math.min(getNumThreads(), 8);
+}
+
+/** Says now and then how far the counting is, once it takes long. */
+function countingDisplay(output: Output, input: string): (images: number) => void {
+  let last = performance.now();
+  return (images) => {
+    if (performance.now() - last < COUNTING_INTERVAL) return;
+    last = performance.now();
+    output.log(`Counting the images of ${input}: ${grouped(images)} so far …`);
+  };
 }
 
 /** How far it is, on stderr. */

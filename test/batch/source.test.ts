@@ -33,7 +33,9 @@ describe("a list", () => {
   test("of many paths gives any part of them", async () => {
     const lines = Array.from({ length: 40_000 }, (_, i) => `${"some/folder/".repeat(i % 5)}${i}.png`);
     const path = listWith(lines.join("\n"));
-    expect((await openSource(path, signal)).count).toBe(40_000);
+    const counted: number[] = [];
+    expect((await openSource(path, signal, (images) => counted.push(images))).count).toBe(40_000);
+    expect(counted).toEqual([16_384, 32_768, 40_000]);
     for (const [from, to] of [
       [0, 40_000],
       [16_383, 16_385],
