@@ -3,6 +3,7 @@ import { expect, test } from "vitest";
 import { compareCards } from "../../lib/distributed/ranks-of-training.js";
 import { rendezvousOf } from "../../lib/distributed/rendezvous.js";
 import { LeNet5 } from "../../lib/index.js";
+import { lenet5, line } from "../cli/lenet5.js";
 
 const WHOLE = { RANK: "1", WORLD_SIZE: "4", MASTER_ADDR: "node-0", MASTER_PORT: "29400" };
 
@@ -53,6 +54,17 @@ test("fit refuses the option before it takes anything", () => {
   expect(() => model.fit(data, { distributed: "yes" as unknown as boolean })).toThrow("for distributed");
   expect(() => model.fit(data, { resume: "auto" })).toThrow("for checkpointDirectory");
   model.dispose();
+});
+
+test.for([
+  [line`--distributed`, { MASTER_PORT: undefined }, "for MASTER_PORT but received none"],
+  [line`--distributed --distributed-timeout 1e9`, {}, "for distributed.timeout but received 1000000000"],
+  [line`--distributed-timeout 5`, {}, "the flag (because of --distributed-timeout) for --distributed"],
+] as const)("the command line refuses %o in %o before it loads anything", async ([words, wrong, message]) => {
+  const env = { ...WHOLE, RANK: "0", ...wrong };
+  const { status, stderr } = await lenet5([...line`train --data /nowhere`, ...words], { env });
+  expect(status).not.toBe(0);
+  expect(stderr).toContain(message);
 });
 
 test("cards that differ are named by what differs and by the rank", () => {

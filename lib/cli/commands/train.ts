@@ -2,12 +2,12 @@
 import { rm, rmdir } from "node:fs/promises";
 import { extname, join } from "node:path";
 import { type Dataset, splitDataset } from "../../data/dataset.js";
+import { rendezvousOf } from "../../distributed/rendezvous.js";
 import { isLeNet5Error, LeNet5Error } from "../../errors.js";
 import { CHECKPOINT_NAME, checkpointEpoch } from "../../lenet5/checkpoint.js";
 import type { EpochEvent } from "../../lenet5/fit-options.js";
 import type { Evaluation } from "../../lenet5/results.js";
 import type { LeNet5 } from "../../lenet5.js";
-import { rankFromEnvironment } from "../../ranks.js";
 import type { SummaryWriter, TrainingLog } from "../../tensorboard.js";
 import { packageVersion } from "../../version.js";
 import { addExamples, perform, withPartialResult } from "../command.js";
@@ -81,7 +81,11 @@ export function trainCommand(program: Command): void {
 async function train(options: TrainOptions, output: Output, signal: AbortSignal): Promise<number> {
   const run: Run = { epochs: [], checkpoint: undefined, images: 0, places: {} };
   requireTorchScriptName(options.output);
-  const rank = options.distributed ? rankFromEnvironment()?.rank : undefined;
+  if (options.distributedTimeout !== undefined && !options.distributed) {
+    throw usageError("INVALID_OPTION", "the flag (because of --distributed-timeout)", "--distributed", undefined);
+  }
+  // Before anything is loaded, made or replaced.
+  const rank = rendezvousOf(fitOptions(options).distributed)?.rank;
   if (rank !== undefined && rank > 0) return await takePart(options, rank, output, signal);
   try {
     return await fitAndSave(options, output, run, signal);
@@ -122,7 +126,7 @@ async function fitAndSave(options: TrainOptions, output: Output, run: Run, signa
     `Training on ${grouped(train.count)} images of ${train.classNames.length} classes${held}, testing on ${grouped(test.count)} (${model.device}, ${model.engine} engine)`,
   );
 
-  if (compared !== undefined && !options.resume) await compared.forgetEarlier(writer!.path);
+  if (compared !== undefined && !(await goesOn(options))) await compared.forgetEarlier(writer!.path);
   await compared?.place(signal);
   const log = writer && new (await import("../../tensorboard.js")).TrainingLog(writer, model, hyperParameters(options));
   // Beside a device or a pipe there is no place for checkpoints.
@@ -223,6 +227,12 @@ async function openLog(directory: string | undefined): Promise<SummaryWriter | u
       cause: error,
     });
   }
+}
+
+/** Whether the run goes on from a checkpoint. */
+async function goesOn(options: TrainOptions): Promise<boolean> {
+  if (options.resume !== "auto") return options.resume === true;
+  return (await checkpointEpoch(checkpointFolder(options))) !== undefined;
 }
 
 function checkpointFolder({ checkpointDir, output }: TrainOptions): string {
