@@ -3,11 +3,10 @@
 // Problem: ranks with other data, options or versions would sum gradients that have nothing to do with each other, and learn
 // nonsense without a word. Resolution: before the first step each rank hands in a card with all that the run depends on;
 // every rank gets all cards, and all come to the same judgement.
-import { onAbort } from "../abort.js";
+import { abortable, onAbort, throwIfAborted } from "../abort.js";
 import { expectedButGot, isLeNet5Error, LeNet5Error } from "../errors.js";
-import { cancellable } from "../lenet5/cancellable.js";
-import type { LibtorchAddon, NativeRanks } from "../native/types.js";
-import { libtorch } from "../native.js";
+import type { LibtorchAddon, NativeJoining, NativeRanks } from "../native/types.js";
+import { libtorch, nativeCall, nativeCallSync } from "../native.js";
 import { packageVersion } from "../version.js";
 import type { Rendezvous } from "./rendezvous.js";
 
@@ -34,20 +33,31 @@ export class RanksOfTraining {
     const addon = libtorch("Distributed training");
     const { rank, worldSize: size, ...place } = rendezvous;
     const text = JSON.stringify({ version: packageVersion, ...card });
-    // An exit must not wait for ranks that do not come: Node waits for its pool's threads.
-    const leaving = new AbortController();
-    const leave = () => leaving.abort(signal?.reason);
+    throwIfAborted(signal);
+    const joining = nativeCallSync(() => addon.joinRanks({ rank, size, ...place, card: text }));
+    const leave = () => addon.stopJoining(joining);
     const off = onAbort(signal, leave);
+    // The others are to hear of an exit, too.
     process.on("exit", leave);
     try {
-      const { ranks, cards } = await cancellable(addon, leaving.signal, (cancellation) =>
-        addon.joinRanks({ rank, size, ...place, card: text }, cancellation),
-      );
+      const meeting = allOf(addon, joining);
+      const { ranks, cards } = await abortable(meeting, signal).catch((error) => {
+        // They may meet in the same moment.
+        meeting.then(
+          async ({ ranks }) => {
+            const late = new RanksOfTraining(addon, ranks);
+            await late.leave(error);
+            late.free();
+          },
+          () => {},
+        );
+        throw error;
+      });
       const met = new RanksOfTraining(addon, ranks);
       try {
         compareCards(cards);
       } catch (error) {
-        met.leave(error);
+        await met.leave(error);
         met.free();
         throw error;
       }
@@ -58,11 +68,11 @@ export class RanksOfTraining {
     }
   }
 
-  /** Tells the others why this rank ends before its time. */
-  leave(error: unknown): void {
+  /** Tells the others why this rank ends before its time, and waits until they had a chance to read it. */
+  async leave(error: unknown): Promise<void> {
     const reason = isLeNet5Error(error) && error.code === "LENET5_ABORTED" ? "it was stopped" : messageOf(error);
     try {
-      this.#addon.leaveRanks(this.native, reason);
+      await this.#addon.leaveRanks(this.native, reason);
     } catch {
       // What led to this is what the caller is to hear of.
     }
@@ -76,6 +86,14 @@ export class RanksOfTraining {
 
 function messageOf(error: unknown): string {
   return error instanceof Error || isLeNet5Error(error) ? error.message : String(error);
+}
+
+/** Waits until all have met. */
+async function allOf(addon: LibtorchAddon, joining: NativeJoining): Promise<{ ranks: NativeRanks; cards: string[] }> {
+  for (;;) {
+    const met = await nativeCall(() => addon.awaitRanks(joining));
+    if (met !== undefined) return met;
+  }
 }
 
 /** In words, what is named otherwise in the options. */

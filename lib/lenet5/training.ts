@@ -68,6 +68,7 @@ export async function* train(
     over = true;
     off();
     needNotHaltAtExit(fit);
+    ranks?.free();
     fit.dispose();
     model.end();
   };
@@ -115,12 +116,14 @@ export async function* train(
     model.checkUsable();
     return { stoppedEarly, bestEpoch };
   } catch (error) {
-    ranks?.leave(error);
+    // First, for whoever is stopped says so to the others, too.
+    const told = ranks?.leave(error);
+    fit.stop();
+    await told;
     throw error;
   } finally {
     fit.stop();
     await running?.catch(() => {});
-    ranks?.free();
     end();
     // Epochs that ended while the loop was elsewhere, before it was left.
     await checkpoints?.writeLast(queue.drain());

@@ -133,6 +133,8 @@ export interface NativeFit {
 
 /** The ranks of a training; of either addon's training. */
 export type NativeRanks = object;
+/** An attempt to meet them. */
+export type NativeJoining = object;
 
 /** Where and as whom a rank joins, see lib/distributed/rendezvous.ts. */
 export interface NativeRanksRequest {
@@ -379,13 +381,19 @@ export interface LibtorchAddon extends LeNet5Addon {
   /** Largest difference between the archive's log-probabilities and those of the weights, on a fixed batch. */
   verifyTorchScript(archive: Uint8Array, weights: NativeWeights): Promise<number>;
   devices(): string[];
-  /** Meets the other ranks; their cards, by rank. */
-  joinRanks(
-    request: NativeRanksRequest,
-    cancellation?: NativeCancellation,
-  ): Promise<{ ranks: NativeRanks; cards: string[] }>;
-  /** Tells the others why this rank ends, without waiting; nothing once the training's end has been told. */
-  leaveRanks(ranks: NativeRanks, reason: string): void;
+  /** Begins to meet the other ranks. */
+  joinRanks(request: NativeRanksRequest): NativeJoining;
+  /**
+   * The ranks with their cards, by rank, once all have met; undefined after a moment in which they have not, for a thread's
+   * end waits for such calls. Rejected with ABORTED after `stopJoining`, once the others had a chance to hear of it.
+   */
+  awaitRanks(joining: NativeJoining): Promise<{ ranks: NativeRanks; cards: string[] } | undefined>;
+  stopJoining(joining: NativeJoining): void;
+  /**
+   * Tells the others why this rank ends, and settles once they had a chance to read it; nothing once the training's end has
+   * been told.
+   */
+  leaveRanks(ranks: NativeRanks, reason: string): Promise<void>;
   /** Ends the connections, once a training that has them has ended. */
   freeRanks(ranks: NativeRanks): void;
   /**

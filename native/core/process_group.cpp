@@ -4,9 +4,11 @@
 //
 // Resolution: whoever waits in a collective looks up in between: at `stop`, and in the store for a rank that has left,
 // which says why under the key `left`. Where Gloo fails, the rank that sees it calls the roll: each that is still there
-// writes its name into the store, and who has not done so within some seconds is named. The store is asked by threads
-// that nobody waits for longer than he has patience, and a group with work under way is destroyed by such a thread too.
-// Gloo's memory is the group's own, so that it may go on writing there.
+// writes its name into the store, and who has not done so within some seconds is named. The roll is called once before
+// Gloo connects them, too, which cannot be interrupted. The store ends with the rank that keeps it, so that one stays
+// until the others have read in it why they end. The store is asked by threads that nobody waits for longer than he has
+// patience, and a group with work under way is destroyed by such a thread too. Gloo's memory is the group's own, so
+// that it may go on writing there.
 //
 // The class that is used here, ProcessGroupGloo, has a header in libtorch's wheels that includes Gloo's headers, which
 // are not there; gloo_declarations/README.md says what stands in for them.
@@ -27,6 +29,7 @@
 #include <mutex>
 #include <new>
 #include <optional>
+#include <system_error>
 #include <thread>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
@@ -45,6 +48,11 @@ constexpr int kSlicesPerPoll = 5;         // between two looks into the store
 constexpr milliseconds kPatience{2'000};  // with the store
 constexpr milliseconds kRollCall{5'000};  // for the ranks that are still there to say so
 constexpr milliseconds kGoodbye{10'000};  // for all to come to the end
+constexpr milliseconds kHearing{2'000};   // for the others to read why a rank ends
+constexpr milliseconds kConnect{10'000};  // for Gloo, at least, once all are there
+// Beyond the time-out, for a rank that has met the others: the roll, the connections, and what is to be found out where
+// they fail.
+constexpr milliseconds kMeeting{30'000};
 constexpr int64_t kAlignment = 64;
 
 // --- an allocation that tells whether libtorch's class is larger than its header says
@@ -76,9 +84,16 @@ constexpr int kGlooThreads = 2;
 
 // --- the store
 
-std::string first_line(const char* text) {
-  const std::string whole(text);
-  return whole.substr(0, whole.find('\n'));
+// What libtorch or Gloo says, without its backtrace, its source file in front and its advice behind.
+std::string cause(const char* text) {
+  std::string line(text);
+  line.erase(std::min(line.find('\n'), line.size()));
+  if (line.rfind('[', 0) == 0) {
+    const size_t end = line.find("] ");
+    if (end != std::string::npos && line.find(".cc:") < end) line.erase(0, end + 2);
+  }
+  line.erase(std::min(line.find(". This is typically"), line.size()));
+  return line;
 }
 
 c10::intrusive_ptr<c10d::Store> connected(const GroupRequest& request, bool serves, milliseconds timeout) {
@@ -124,6 +139,24 @@ class Notices {
   template <typename T>
   std::optional<T> ask(milliseconds patience, std::function<T(c10d::Store&)> question) {
     if (waiting_->exchange(true)) return std::nullopt;
+    return answered<T>(patience, std::move(question), waiting_);
+  }
+
+  // Says something once, whatever else is being asked.
+  void say(milliseconds patience, std::function<void(c10d::Store&)> message) {
+    answered<bool>(
+        patience,
+        [message = std::move(message)](c10d::Store& store) {
+          message(store);
+          return true;
+        },
+        std::make_shared<std::atomic<bool>>(true));
+  }
+
+ private:
+  template <typename T>
+  std::optional<T> answered(milliseconds patience, std::function<T(c10d::Store&)> question,
+                            const std::shared_ptr<std::atomic<bool>>& waiting) {
     struct Answer {
       std::mutex mutex;
       std::condition_variable changed;
@@ -131,41 +164,37 @@ class Notices {
       std::optional<T> value;
     };
     const auto answer = std::make_shared<Answer>();
-    std::thread([answer, waiting = waiting_, store = store_, question = std::move(question)] {
-      std::optional<T> value;
-      try {
-        value = question(*store);
-      } catch (...) {
-        // The store is gone, or does not know.
-      }
+    try {
+      std::thread([answer, waiting, store = store_, question = std::move(question)] {
+        std::optional<T> value;
+        try {
+          value = question(*store);
+        } catch (...) {
+          // The store is gone, or does not know.
+        }
+        waiting->store(false);
+        const std::lock_guard<std::mutex> lock(answer->mutex);
+        answer->value = std::move(value);
+        answer->over = true;
+        answer->changed.notify_all();
+      }).detach();
+    } catch (const std::system_error&) {
+      // No thread is to be had.
       waiting->store(false);
-      const std::lock_guard<std::mutex> lock(answer->mutex);
-      answer->value = std::move(value);
-      answer->over = true;
-      answer->changed.notify_all();
-    }).detach();
+      return std::nullopt;
+    }
     std::unique_lock<std::mutex> lock(answer->mutex);
     answer->changed.wait_for(lock, patience, [&] { return answer->over; });
     return answer->value;
   }
 
-  // Asks without waiting.
-  void send(std::function<void(c10d::Store&)> message) {
-    std::thread([store = store_, message = std::move(message)] {
-      try {
-        message(*store);
-      } catch (...) {
-        // Nobody is left to read it.
-      }
-    }).detach();
-  }
-
- private:
   c10::intrusive_ptr<c10d::Store> store_;
   std::shared_ptr<std::atomic<bool>> waiting_ = std::make_shared<std::atomic<bool>>(false);
 };
 
 std::string key(const char* what, int64_t rank) { return std::string(what) + "/" + std::to_string(rank); }
+
+std::string seconds_of(milliseconds time) { return std::to_string((time.count() + 999) / 1000) + " s"; }
 
 std::string listed(const std::vector<int64_t>& ranks) {
   std::string text = ranks.size() == 1 ? "rank " : "ranks ";
@@ -180,15 +209,22 @@ std::string listed(const std::vector<int64_t>& ranks) {
 
 bool is_this_machine(const std::string& host) { return host == "localhost" || host == "127.0.0.1" || host == "::1"; }
 
-std::vector<std::shared_ptr<::gloo::transport::Device>> devices(const std::string& host) {
-  std::vector<std::shared_ptr<::gloo::transport::Device>> all;
+using Devices = std::vector<std::shared_ptr<::gloo::transport::Device>>;
+
+Devices devices(const std::string& host) {
+  Devices all;
   // PyTorch's own variable.
   if (const char* names = std::getenv("GLOO_SOCKET_IFNAME"); names != nullptr && *names != '\0') {
     std::string rest(names);
-    while (!rest.empty()) {
-      const size_t comma = rest.find(',');
-      all.push_back(c10d::ProcessGroupGloo::createDeviceForInterface(rest.substr(0, comma)));
-      rest = comma == std::string::npos ? "" : rest.substr(comma + 1);
+    try {
+      while (!rest.empty()) {
+        const size_t comma = rest.find(',');
+        all.push_back(c10d::ProcessGroupGloo::createDeviceForInterface(rest.substr(0, comma)));
+        rest = comma == std::string::npos ? "" : rest.substr(comma + 1);
+      }
+    } catch (const std::exception& error) {
+      throw Error("INVALID_OPTION", "Expected names of network interfaces for GLOO_SOCKET_IFNAME but received " +
+                                        std::string(names) + ": " + cause(error.what()));
     }
     return all;
   }
@@ -202,10 +238,11 @@ std::vector<std::shared_ptr<::gloo::transport::Device>> devices(const std::strin
 
 class GlooGroup final : public ProcessGroup {
  public:
-  GlooGroup(const GroupRequest& request, const Cancellation& stop) : request_(request) {
+  // `reached` is set once the store has answered.
+  GlooGroup(const GroupRequest& request, const Cancellation& stop, std::atomic<bool>& reached) : request_(request) {
     const auto deadline = Clock::now() + request.timeout;
     if (request.size > 1) {
-      meet(deadline, stop);
+      meet(deadline, stop, reached);
     } else {
       cards_ = {request.card};
     }
@@ -213,10 +250,15 @@ class GlooGroup final : public ProcessGroup {
   }
 
   ~GlooGroup() override {
-    GlooGroup::leave("it ended");
+    GlooGroup::leave("it was stopped");
     if (!group_ || !under_way_) return;
     // Its destructor waits for that work.
-    std::thread([group = std::move(group_), buffer = buffer_]() mutable { group.reset(); }).detach();
+    const auto group = std::make_shared<c10::intrusive_ptr<GuardedGroup>>(std::move(group_));
+    try {
+      std::thread([group, buffer = buffer_] { group->reset(); }).detach();
+    } catch (const std::system_error&) {
+      // No thread is to be had: then it is waited for here.
+    }
   }
 
   int64_t rank() const override { return request_.rank; }
@@ -269,21 +311,49 @@ class GlooGroup final : public ProcessGroup {
   }
 
   void leave(const char* reason) override {
-    if (!notices_ || told_.exchange(true)) return;
-    notices_->ask<bool>(kPatience, [text = notice(reason)](c10d::Store& store) {
-      store.compareSet("left", std::string(), text);
-      return true;
-    });
+    if (takes_leave()) say_why(reason);
   }
 
-  void tell(const std::string& reason) override {
-    if (!notices_ || told_.exchange(true)) return;
-    notices_->send(
-        [text = notice(reason.c_str())](c10d::Store& store) { store.compareSet("left", std::string(), text); });
+  bool takes_leave() override { return notices_ && !told_.exchange(true); }
+
+  void say_why(const std::string& reason) override {
+    const std::string text = std::to_string(request_.rank) + " " + reason;
+    notices_->say(kPatience, [text, rank = request_.rank](c10d::Store& store) {
+      store.compareSet("left", std::string(), text);
+      store.set(key("heard", rank), std::string("1"));
+    });
+    stay({});
   }
 
  private:
-  std::string notice(const char* reason) const { return std::to_string(request_.rank) + " " + reason; }
+  bool serves() const { return request_.serves && request_.rank == 0; }
+
+  // This rank knows why it ends.
+  void hear() {
+    told_.store(true);
+    notices_->say(kPatience,
+                  [rank = request_.rank](c10d::Store& store) { store.set(key("heard", rank), std::string("1")); });
+  }
+
+  // Whoever keeps the store stays until all others that are there know why they end.
+  void stay(const std::vector<int64_t>& absent) {
+    if (!serves()) return;
+    std::vector<int64_t> others;
+    for (int64_t each = 1; each < request_.size; each++) {
+      if (std::find(absent.begin(), absent.end(), each) == absent.end()) others.push_back(each);
+    }
+    const auto deadline = Clock::now() + kHearing;
+    while (Clock::now() < deadline) {
+      const auto all = notices_->ask<bool>(kPatience, [others](c10d::Store& store) {
+        return std::all_of(others.begin(), others.end(), [&store](int64_t each) {
+          return !store.check({key("member", each)}) || store.check({key("heard", each)}) ||
+                 store.check({key("done", each)});
+        });
+      });
+      if (all == true) return;
+      std::this_thread::sleep_for(milliseconds(10));
+    }
+  }
 
   std::string whole() const { return "Expected " + std::to_string(request_.size) + " ranks "; }
 
@@ -291,35 +361,37 @@ class GlooGroup final : public ProcessGroup {
     return std::max(milliseconds(1), std::chrono::duration_cast<milliseconds>(deadline - Clock::now()));
   }
 
-  void meet(Clock::time_point deadline, const Cancellation& stop) {
+  void meet(Clock::time_point deadline, const Cancellation& stop, std::atomic<bool>& reached) {
     const std::string address = request_.host + ":" + std::to_string(request_.port);
-    const bool serves = request_.serves && request_.rank == 0;
     Meeting meeting;
     try {
-      meeting = met(address, serves, deadline);
+      meeting = met(address, deadline);
     } catch (const std::exception& error) {
-      throw Error("DISTRIBUTED_FAILED", whole() + "to meet at " + address + " (MASTER_ADDR and MASTER_PORT) within " +
-                                            seconds() + " but " +
-                                            (serves ? "this rank cannot listen there: " : "nobody answers there: ") +
-                                            first_line(error.what()));
+      throw Error("DISTRIBUTED_FAILED",
+                  whole() + "to meet at " + address + " (MASTER_ADDR and MASTER_PORT) within " + seconds() + " but " +
+                      (serves() ? "this rank cannot listen there: " : "nobody answers there: ") + cause(error.what()));
     }
     const std::string prefix = "lenet5/" + request_.attempt + "/" + std::to_string(meeting.groups);
     const auto store = c10::make_intrusive<c10d::PrefixStore>(prefix, meeting.store);
     try {
       notices_.emplace(c10::make_intrusive<c10d::PrefixStore>(prefix, connected(request_, false, rest_of(deadline))));
+      reached.store(true);
+      join_as_member(*store);
+      const Devices own = devices(request_.host);
       exchange_cards(*store, deadline, stop);
-      if (cancelled(&stop)) return;
-      connect(store);
-    } catch (const Error&) {
+      if (cancelled(&stop)) return leave("it was stopped");
+      connect(store, own, deadline);
+    } catch (const Error& error) {
+      leave(error.what());
       throw;
     } catch (const std::exception& error) {
       forget(address);
-      fail(first_line(error.what()));
+      fail(cause(error.what()));
     }
   }
 
   // The store at an address, and which of this process's groups this is there.
-  Meeting met(const std::string& address, bool serves, Clock::time_point deadline) {
+  Meeting met(const std::string& address, Clock::time_point deadline) {
     {
       const std::lock_guard<std::mutex> lock(meetings_mutex);
       const auto found = meetings().find(address);
@@ -328,7 +400,7 @@ class GlooGroup final : public ProcessGroup {
         return found->second;
       }
     }
-    const Meeting fresh{connected(request_, serves, rest_of(deadline)), 1};
+    const Meeting fresh{connected(request_, serves(), rest_of(deadline)), 1};
     const std::lock_guard<std::mutex> lock(meetings_mutex);
     meetings()[address] = fresh;
     return fresh;
@@ -336,43 +408,60 @@ class GlooGroup final : public ProcessGroup {
 
   // A client's connection that broke is of no use to the next group. The one that serves stays.
   void forget(const std::string& address) const {
-    if (request_.serves && request_.rank == 0) return;
+    if (serves()) return;
     const std::lock_guard<std::mutex> lock(meetings_mutex);
     meetings().erase(address);
   }
 
+  void join_as_member(c10d::Store& store) {
+    const int64_t rank = request_.rank;
+    if (store.add(key("member", rank), 1) == 1) return;
+    told_.store(true);
+    throw Error("DISTRIBUTED_FAILED", "Expected one process for rank " + std::to_string(rank) +
+                                          " but another one has joined as it: is RANK set in each process?");
+  }
+
   void exchange_cards(c10d::Store& store, Clock::time_point deadline, const Cancellation& stop) {
     const int64_t rank = request_.rank;
-    if (store.add(key("member", rank), 1) != 1) {
-      told_.store(true);
-      throw Error("DISTRIBUTED_FAILED", "Expected one process for rank " + std::to_string(rank) +
-                                            " but another one has joined as it: is RANK set in each process?");
-    }
     store.set(key("card", rank), request_.card);
-    for (int64_t waited_for = 0; waited_for < request_.size;) {
-      if (cancelled(&stop)) return;
-      if (store.check({key("card", waited_for)})) {
-        waited_for++;
-        continue;
-      }
-      if (store.check({std::string("left")})) fail_for(store.get_to_str("left"));
-      if (Clock::now() >= deadline) absent(store);
-      std::this_thread::sleep_for(milliseconds(10));
+    if (const auto missing = awaited(store, "card", deadline, stop); !missing.empty()) {
+      throw Error("DISTRIBUTED_FAILED", whole() + "within " + seconds() + " but " + listed(missing) + " did not come");
     }
+    // Who has handed in a card is looking here many times a second. To connect to one that died meanwhile would take
+    // the whole time-out.
+    store.set(key("ready", rank), std::string("1"));
+    const auto soon = Clock::now() + std::min(kRollCall, request_.timeout);
+    if (const auto missing = awaited(store, "ready", soon, stop); !missing.empty()) {
+      throw Error("DISTRIBUTED_FAILED", whole() + "to train but " + silent(missing) + " (since they met)");
+    }
+    if (cancelled(&stop)) return;
     for (int64_t each = 0; each < request_.size; each++) cards_.push_back(store.get_to_str(key("card", each)));
   }
 
-  [[noreturn]] void absent(c10d::Store& store) {
+  // Waits until each rank has set its key; those that have not by then. None where `stop` was set.
+  std::vector<int64_t> awaited(c10d::Store& store, const char* what, Clock::time_point deadline,
+                               const Cancellation& stop) {
     std::vector<int64_t> missing;
-    for (int64_t each = 0; each < request_.size; each++) {
-      if (!store.check({key("card", each)})) missing.push_back(each);
+    for (int64_t each = 0; each < request_.size;) {
+      if (cancelled(&stop)) return {};
+      if (store.check({key(what, each)})) {
+        each++;
+        continue;
+      }
+      if (store.check({std::string("left")})) fail_for(store.get_to_str("left"));
+      if (Clock::now() >= deadline) {
+        missing.push_back(each++);
+        continue;
+      }
+      std::this_thread::sleep_for(milliseconds(10));
     }
-    throw Error("DISTRIBUTED_FAILED", whole() + "within " + seconds() + " but " + listed(missing) + " did not come");
+    return missing;
   }
 
-  void connect(const c10::intrusive_ptr<c10d::Store>& store) {
-    const auto options = c10d::ProcessGroupGloo::Options::create(request_.timeout);
-    options->devices = devices(request_.host);
+  void connect(const c10::intrusive_ptr<c10d::Store>& store, const Devices& own, Clock::time_point deadline) {
+    const auto options =
+        c10d::ProcessGroupGloo::Options::create(std::min(request_.timeout, std::max(kConnect, rest_of(deadline))));
+    options->devices = own;
     options->threads = kGlooThreads;
     const int rank = static_cast<int>(request_.rank), size = static_cast<int>(request_.size);
     const auto group = c10::make_intrusive<GuardedGroup>(store, rank, size, options);
@@ -382,10 +471,11 @@ class GlooGroup final : public ProcessGroup {
       throw Error("DISTRIBUTED_UNAVAILABLE",
                   "Expected c10d's ProcessGroupGloo as the addon was built for but libtorch has it otherwise");
     }
+    group->setTimeout(request_.timeout);
     group_ = group;
   }
 
-  std::string seconds() const { return std::to_string((request_.timeout.count() + 999) / 1000) + " s"; }
+  std::string seconds() const { return seconds_of(request_.timeout); }
 
   // Begins a collective and waits for it. False where `stop` was set first.
   template <typename Begin>
@@ -403,7 +493,7 @@ class GlooGroup final : public ProcessGroup {
       under_way_ = true;
       future = work->getFuture();
     } catch (const std::exception& error) {
-      fail(first_line(error.what()));
+      fail(cause(error.what()));
     }
     future->addCallback([end](c10::ivalue::Future&) {
       const std::lock_guard<std::mutex> lock(end->mutex);
@@ -419,7 +509,7 @@ class GlooGroup final : public ProcessGroup {
       lock.unlock();
       const Notice notice = read_notice();
       if (!notice.left.empty()) fail_for(notice.left);
-      if (notice.roll) fail("another rank lost its connection");
+      if (!notice.roll.empty()) fail(notice.roll);
       lock.lock();
     }
     lock.unlock();
@@ -430,7 +520,7 @@ class GlooGroup final : public ProcessGroup {
     try {
       std::rethrow_exception(future->exception_ptr());
     } catch (const std::exception& error) {
-      why = first_line(error.what());
+      why = cause(error.what());
     } catch (...) {
       // As it is.
     }
@@ -439,8 +529,8 @@ class GlooGroup final : public ProcessGroup {
 
   // What the store says to those who wait; nothing where it does not answer.
   struct Notice {
-    std::string left;   // "rank reason" of the first that left
-    bool roll = false;  // the roll is being called
+    std::string left;  // "rank reason" of the first that left
+    std::string roll;  // why the roll is being called
   };
   Notice read_notice() {
     return notices_
@@ -448,52 +538,64 @@ class GlooGroup final : public ProcessGroup {
                       [](c10d::Store& store) {
                         Notice notice;
                         if (store.check({std::string("left")})) notice.left = store.get_to_str("left");
-                        notice.roll = store.check({std::string("roll")});
+                        if (store.check({std::string("roll")})) notice.roll = store.get_to_str("roll");
                         return notice;
                       })
         .value_or(Notice{});
   }
 
   [[noreturn]] void fail_for(const std::string& notice) {
-    told_.store(true);
+    hear();
+    stay({});
     const size_t space = notice.find(' ');
     throw Error("DISTRIBUTED_FAILED", whole() + "to the end of the training but rank " + notice.substr(0, space) +
                                           " left it: " + (space == std::string::npos ? "" : notice.substr(space + 1)));
   }
 
+  static std::string silent(const std::vector<int64_t>& ranks) {
+    return listed(ranks) + (ranks.size() == 1 ? " no longer answers" : " no longer answer");
+  }
+
   // Finds out who is missing, and throws.
   [[noreturn]] void fail(const std::string& why) {
+    struct Roll {
+      std::string why;  // of the first that called it
+      std::vector<int64_t> missing;
+    };
     const int64_t rank = request_.rank, size = request_.size;
     const auto deadline = Clock::now() + std::min(std::max(kRollCall, 2 * longest_away_), request_.timeout);
     // Once known it stays: the rank that keeps the store may be the first to go.
-    std::optional<std::vector<int64_t>> missing;
+    std::optional<Roll> roll;
     do {
       if (const Notice notice = read_notice(); !notice.left.empty()) fail_for(notice.left);
-      auto answer = notices_->ask<std::vector<int64_t>>(kPatience, [rank, size](c10d::Store& store) {
-        store.set("roll", std::string("1"));
+      auto answer = notices_->ask<Roll>(kPatience, [rank, size, why](c10d::Store& store) {
+        Roll called{store.compareSet("roll", std::string(), why), {}};
         store.set(key("here", rank), std::string("1"));
-        std::vector<int64_t> silent;
         for (int64_t each = 0; each < size; each++) {
-          if (!store.check({key("here", each)})) silent.push_back(each);
+          if (!store.check({key("here", each)})) called.missing.push_back(each);
         }
-        return silent;
+        return called;
       });
       if (!answer) break;
-      missing = std::move(answer);
-      if (missing->empty()) break;
+      roll = std::move(answer);
+      if (roll->missing.empty()) break;
       std::this_thread::sleep_for(kSlice);
     } while (Clock::now() < deadline);
-    told_.store(true);
     std::string found;
-    if (!missing) {
+    if (!roll) {
       found = request_.serves ? "rank 0, at " + request_.host + ", no longer answers"
                               : "the store at " + request_.host + " no longer answers";
-    } else if (missing->empty()) {
-      found = "the connection between them failed";
+    } else if (!roll->missing.empty()) {
+      found = silent(roll->missing);
+    } else if (roll->why.find("imed out") != std::string::npos) {
+      found = "one of them, though all are there, was busy for longer than the time-out of " + seconds();
     } else {
-      found = listed(*missing) + (missing->size() == 1 ? " no longer answers" : " no longer answer");
+      found = "the connection between them failed";
     }
-    throw Error("DISTRIBUTED_FAILED", whole() + "to the end of the training but " + found + " (" + why + ")");
+    hear();
+    if (roll) stay(roll->missing);
+    throw Error("DISTRIBUTED_FAILED",
+                whole() + "to the end of the training but " + found + " (" + (roll ? roll->why : why) + ")");
   }
 
   const OneGroup one_;
@@ -511,43 +613,72 @@ class GlooGroup final : public ProcessGroup {
 
 }  // namespace
 
-// Libtorch's calls cannot be taken back, so they are made by a thread that nobody has to wait for.
-std::shared_ptr<ProcessGroup> ProcessGroup::join(const GroupRequest& request, const Cancellation& stop) {
-  struct Meeting {
-    std::mutex mutex;
-    std::condition_variable changed;
-    bool over = false;
-    std::shared_ptr<ProcessGroup> group;
-    std::optional<Error> error;
-    Cancellation stop{false};
-  };
-  const auto meeting = std::make_shared<Meeting>();
-  std::thread([meeting, request] {
+struct Joining::State {
+  explicit State(GroupRequest asked) : request(std::move(asked)) {}
+
+  const GroupRequest request;
+  const Clock::time_point deadline = Clock::now() + request.timeout;
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool over = false;
+  std::shared_ptr<ProcessGroup> group;
+  std::optional<Error> error;
+  Cancellation stop{false};
+  std::atomic<bool> reached{false};
+};
+
+Joining::Joining(const GroupRequest& request) : state_(std::make_shared<State>(request)) {
+  std::thread([state = state_] {
     std::shared_ptr<ProcessGroup> group;
     std::optional<Error> error;
     try {
-      group = std::make_shared<GlooGroup>(request, meeting->stop);
+      group = std::make_shared<GlooGroup>(state->request, state->stop, state->reached);
     } catch (...) {
       error = current_error("DISTRIBUTED_FAILED");
     }
-    const std::lock_guard<std::mutex> lock(meeting->mutex);
-    if (!meeting->stop.load()) meeting->group = std::move(group);
-    meeting->error = std::move(error);
-    meeting->over = true;
-    meeting->changed.notify_all();
+    const std::lock_guard<std::mutex> lock(state->mutex);
+    if (!state->stop.load()) state->group = std::move(group);
+    state->error = std::move(error);
+    state->over = true;
+    state->changed.notify_all();
   }).detach();
-  // Libtorch keeps its own time-outs; this one is for what knows none, such as a name that is looked up.
-  const auto deadline = Clock::now() + request.timeout + kGoodbye;
-  std::unique_lock<std::mutex> lock(meeting->mutex);
-  while (!meeting->changed.wait_for(lock, kSlice, [&] { return meeting->over; })) {
-    if (!cancelled(&stop) && Clock::now() < deadline) continue;
-    meeting->stop.store(true);
-    if (cancelled(&stop)) return nullptr;
-    throw Error("DISTRIBUTED_FAILED", "Expected " + std::to_string(request.size) + " ranks to meet at " + request.host +
-                                          " but the attempt did not come to an end");
+}
+
+Joining::~Joining() { stop(); }
+
+void Joining::stop() { state_->stop.store(true); }
+
+std::shared_ptr<ProcessGroup> Joining::wait_for(milliseconds patience) {
+  State& state = *state_;
+  const auto end = Clock::now() + patience;
+  const auto over = [&state] { return state.over; };
+  std::unique_lock<std::mutex> lock(state.mutex);
+  while (!state.changed.wait_for(lock, std::min(kSlice, patience), over)) {
+    const bool reached = state.reached.load();
+    // Libtorch keeps its own time-outs; this one is for what knows none: a name that is looked up, something that
+    // listens and says nothing.
+    const bool late = Clock::now() >= state.deadline + (reached ? kMeeting : kPatience);
+    if (late || state.stop.load()) {
+      const bool stopped = state.stop.exchange(true);
+      // The others are to hear of it before the process ends.
+      if (reached) state.changed.wait_for(lock, kPatience + kHearing, over);
+      if (stopped) break;
+      const GroupRequest& request = state.request;
+      throw Error("DISTRIBUTED_FAILED",
+                  "Expected " + std::to_string(request.size) + " ranks to meet at " + request.host + ":" +
+                      std::to_string(request.port) + " (MASTER_ADDR and MASTER_PORT) within " +
+                      seconds_of(request.timeout) + " but " +
+                      (reached ? "the connections between them did not come about" : "nothing that answers is there"));
+    }
+    if (Clock::now() >= end) return nullptr;
   }
-  if (meeting->error) throw Error(*meeting->error);
-  return meeting->group;
+  if (state.stop.load()) {
+    const auto given_up = std::move(state.group);
+    lock.unlock();
+    throw Error("ABORTED", "The call was aborted");
+  }
+  if (state.error) throw Error(*state.error);
+  return std::exchange(state.group, nullptr);
 }
 
 }  // namespace lenet5
@@ -556,11 +687,16 @@ std::shared_ptr<ProcessGroup> ProcessGroup::join(const GroupRequest& request, co
 
 namespace lenet5 {
 
-std::shared_ptr<ProcessGroup> ProcessGroup::join(const GroupRequest&, const Cancellation&) {
+struct Joining::State {};
+
+Joining::Joining(const GroupRequest&) {
   throw Error(
       "DISTRIBUTED_UNAVAILABLE",
       "Expected a libtorch of 2.10 or later with c10d and Gloo for distributed but the addon was built for another");
 }
+Joining::~Joining() = default;
+void Joining::stop() {}
+std::shared_ptr<ProcessGroup> Joining::wait_for(std::chrono::milliseconds) { return nullptr; }
 
 }  // namespace lenet5
 

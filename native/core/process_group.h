@@ -30,15 +30,33 @@ struct GroupRequest {
 
 class ProcessGroup : public Collective {
  public:
-  // Meets the others; null where `stop` was set first. Throws DISTRIBUTED_FAILED where not all came within the
-  // time-out, DISTRIBUTED_UNAVAILABLE where libtorch has no Gloo, MODEL_BUSY where the process has a group that has not
-  // ended.
-  static std::shared_ptr<ProcessGroup> join(const GroupRequest& request, const Cancellation& stop);
-
   // What all ranks say of themselves, by rank.
   virtual const std::vector<std::string>& cards() const = 0;
-  // As `leave`, from another thread and without waiting.
-  virtual void tell(const std::string& reason) = 0;
+  // `leave` in two parts, of which the first does not wait. Whether this rank's end is the caller's to tell, by the
+  // second.
+  virtual bool takes_leave() = 0;
+  virtual void say_why(const std::string& reason) = 0;
+};
+
+// An attempt to meet the others, made by a thread of its own, for libtorch's calls cannot be taken back.
+class Joining {
+ public:
+  // Throws DISTRIBUTED_UNAVAILABLE where libtorch has no Gloo.
+  explicit Joining(const GroupRequest& request);
+  ~Joining();
+  Joining(const Joining&) = delete;
+  Joining& operator=(const Joining&) = delete;
+
+  // Gives the attempt up; from any thread.
+  void stop();
+  // The group, once, when all have met; null where they have not yet. Throws DISTRIBUTED_FAILED where not all came
+  // within the time-out, MODEL_BUSY where the process has a group that has not ended, INVALID_OPTION for network
+  // interfaces that are not there, ABORTED after `stop`: then when the others had a chance to hear of it.
+  std::shared_ptr<ProcessGroup> wait_for(std::chrono::milliseconds patience);
+
+ private:
+  struct State;
+  std::shared_ptr<State> state_;
 };
 
 }  // namespace lenet5

@@ -9,12 +9,18 @@
 #include <utility>
 
 #include "../addon/async_task.h"
-#include "../addon/cancellation.h"
 #include "../addon/checked.h"
+#include "../addon/external.h"
 #include "../addon/ranks_table.h"
 #include "../core/process_group.h"
 
 namespace lenet5::addon {
+
+template <>
+struct ExternalKind<std::shared_ptr<Joining>> {
+  static constexpr napi_type_tag tag{0x3d0b6a91c47e25f8, 0xa81f5c6e930d72b4};
+  static constexpr const char* name = "an attempt to join the ranks of a training";
+};
 
 namespace {
 
@@ -138,18 +144,17 @@ GroupRequest request_of(const Napi::Value& value) {
   return request;
 }
 
-class JoinTask : public AsyncTask {
+// Short enough for a thread's end, which waits for the task.
+constexpr std::chrono::milliseconds kWait{200};
+
+class AwaitTask : public AsyncTask {
  public:
-  JoinTask(Napi::Env env, GroupRequest request, CancellationPointer cancellation)
-      : AsyncTask(env), request_(std::move(request)), cancellation_(std::move(cancellation)) {}
+  AwaitTask(Napi::Env env, std::shared_ptr<Joining> joining) : AsyncTask(env), joining_(std::move(joining)) {}
 
  private:
-  void Run() override {
-    const Cancellation never{false};
-    group_ = ProcessGroup::join(request_, cancellation_ ? *cancellation_ : never);
-    if (!group_) throw Error("ABORTED", "The call was aborted");
-  }
+  void Run() override { group_ = joining_->wait_for(kWait); }
   Napi::Value Result(Napi::Env env) override {
+    if (!group_) return env.Undefined();
     const auto& cards = group_->cards();
     Napi::Array texts = Napi::Array::New(env, cards.size());
     for (size_t i = 0; i < cards.size(); i++) texts.Set(static_cast<uint32_t>(i), Napi::String::New(env, cards[i]));
@@ -160,26 +165,55 @@ class JoinTask : public AsyncTask {
   }
   const char* fallback_code() const override { return "DISTRIBUTED_FAILED"; }
 
-  GroupRequest request_;
-  CancellationPointer cancellation_;
+  std::shared_ptr<Joining> joining_;
   std::shared_ptr<ProcessGroup> group_;
+};
+
+class LeaveTask : public AsyncTask {
+ public:
+  // `group`: null where there is nothing to tell.
+  LeaveTask(Napi::Env env, std::shared_ptr<ProcessGroup> group, std::string reason)
+      : AsyncTask(env), group_(std::move(group)), reason_(std::move(reason)) {}
+
+ private:
+  void Run() override {
+    if (group_) group_->say_why(reason_);
+    group_.reset();
+  }
+  Napi::Value Result(Napi::Env env) override { return env.Undefined(); }
+
+  std::shared_ptr<ProcessGroup> group_;
+  std::string reason_;
 };
 
 }  // namespace
 
 Napi::Value join_ranks(const Napi::CallbackInfo& info) {
   return with_js_errors(info.Env(), [&]() -> Napi::Value {
-    GroupRequest request = request_of(info[0]);
-    auto cancellation = cancellation_of(info[1], "cancellation");
-    return AsyncTask::start(new JoinTask(info.Env(), std::move(request), std::move(cancellation)));
+    auto joining = std::make_shared<Joining>(request_of(info[0]));
+    return to_external(info.Env(), std::make_unique<std::shared_ptr<Joining>>(std::move(joining)));
   });
 }
 
-void leave_ranks(const Napi::CallbackInfo& info) {
-  with_js_errors(info.Env(), [&] {
-    const std::string reason = text_of(info[1], "reason");
+Napi::Value await_ranks(const Napi::CallbackInfo& info) {
+  return with_js_errors(info.Env(), [&]() -> Napi::Value {
+    return AsyncTask::start(
+        new AwaitTask(info.Env(), from_external<std::shared_ptr<Joining>>(info[0], "the attempt to join")));
+  });
+}
+
+void stop_joining(const Napi::CallbackInfo& info) {
+  with_js_errors(info.Env(), [&] { from_external<std::shared_ptr<Joining>>(info[0], "the attempt to join")->stop(); });
+}
+
+Napi::Value leave_ranks(const Napi::CallbackInfo& info) {
+  return with_js_errors(info.Env(), [&]() -> Napi::Value {
+    std::string reason = text_of(info[1], "reason");
     const RanksTable& table = own_table(info[0]);
-    if (table.self != nullptr) lent(table.self).group->tell(reason);
+    std::shared_ptr<ProcessGroup> group;
+    // At once: a training that is stopped next is not to give another reason.
+    if (table.self != nullptr && lent(table.self).group->takes_leave()) group = lent(table.self).group;
+    return AsyncTask::start(new LeaveTask(info.Env(), std::move(group), std::move(reason)));
   });
 }
 

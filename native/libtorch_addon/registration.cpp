@@ -64,6 +64,8 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
 
   // The ranks of a distributed training.
   set_function(env, exports, "joinRanks", join_ranks);
+  set_function(env, exports, "awaitRanks", await_ranks);
+  set_function(env, exports, "stopJoining", stop_joining);
   set_function(env, exports, "leaveRanks", leave_ranks);
   set_function(env, exports, "freeRanks", free_ranks);
 

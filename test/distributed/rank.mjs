@@ -3,12 +3,13 @@
 import { createHash } from "node:crypto";
 import { isLeNet5Error, LeNet5, setNumThreads, syntheticDigits } from "../../dist/esm/lenet5-libtorch.js";
 
-const { engine = "fused", seed = 1, data, fit, abortAtStep, leaveAtStep } = JSON.parse(process.argv[2]);
+const { engine = "fused", seed = 1, data, fit, abortAtStep, abortAfter, leaveAtStep } = JSON.parse(process.argv[2]);
 
 setNumThreads(1);
 const { train, test } = await syntheticDigits.load({ trainCount: 1600, testCount: 200, seed: 1, ...data });
 const model = new LeNet5({ seed, engine, device: "cpu" });
 const controller = new AbortController();
+if (abortAfter !== undefined) setTimeout(() => controller.abort(), abortAfter);
 const losses = [];
 const epochs = [];
 const result = { losses, epochs, error: null };

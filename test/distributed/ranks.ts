@@ -7,7 +7,8 @@ import { packageRoot } from "#package-root";
 import type { FitOptions } from "../../lib/index.js";
 import { lastJson, type Run, runNode } from "../cli/lenet5.js";
 
-const RANK = join(packageRoot, "test", "distributed", "rank.mjs");
+/** What a rank runs. */
+export const RANK = join(packageRoot, "test", "distributed", "rank.mjs");
 
 /** What a rank is to do, see rank.mjs. */
 export interface Task {
@@ -16,6 +17,8 @@ export interface Task {
   data?: { trainCount?: number; seed?: number };
   fit: Omit<FitOptions, "validation" | "signal"> & { validation?: true };
   abortAtStep?: number;
+  /** Milliseconds. */
+  abortAfter?: number;
   leaveAtStep?: number;
 }
 
