@@ -99,10 +99,11 @@ class Leaves {
         leaves_(gradient_leaves(flat_, gradient_, num_classes)) {}
 
   // `weights`: of the classes, or undefined. `total`: the weight of the batch that these images are a part of.
+  // `further`: adds to the gradient that is there.
   StepResult backward(const Normalization& normalization, const torch::Tensor& weights, const torch::Tensor& images,
-                      const torch::Tensor& labels, std::optional<double> total = std::nullopt) {
+                      const torch::Tensor& labels, std::optional<double> total = std::nullopt, bool further = false) {
     torch::AutoGradMode grad(true);
-    gradient_.zero_();
+    if (!further) gradient_.zero_();
     torch::Tensor scores = forward(leaves_, normalization, images);
     const auto correct = scores.detach().argmax(1).eq(labels).sum().item<int64_t>();
     const double weight = total               ? *total
@@ -129,6 +130,8 @@ class Leaves {
 };
 
 class LibtorchTraining : public Training {
+  static constexpr int64_t kPiece = 4096;  // images
+
  public:
   LibtorchTraining(int64_t num_classes, const torch::Device& device, const Normalization& normalization,
                    const OptimizerState& start, const std::vector<float>& class_weights)
@@ -142,8 +145,7 @@ class LibtorchTraining : public Training {
 
   StepResult step(const Batch& batch, const AdamOptions& options) override {
     use_libtorch_threads();
-    const StepResult result = leaves_.backward(normalization_, class_weights_, image_tensor(batch, device_),
-                                               label_tensor(batch.labels, batch.indices, batch.count, device_));
+    const StepResult result = backward(batch, std::nullopt);
     adam(options);
     return result;
   }
@@ -156,9 +158,7 @@ class LibtorchTraining : public Training {
       return {0, 0, 0};
     }
     use_libtorch_threads();
-    const StepResult result =
-        leaves_.backward(normalization_, class_weights_, image_tensor(batch, device_),
-                         label_tensor(batch.labels, batch.indices, batch.count, device_), batch.whole_weight);
+    const StepResult result = backward(batch, batch.whole_weight);
     torch::from_blob(gradients, {gradient_length()}).copy_(leaves_.gradient());
     return result;
   }
@@ -174,6 +174,27 @@ class LibtorchTraining : public Training {
   }
 
  private:
+  // A large batch in pieces: for the way back autograd keeps 80 KB an image.
+  StepResult backward(const Batch& batch, std::optional<double> total) {
+    if (batch.count > kPiece) total = batch.whole_weight;
+    StepResult sum{0, 0, 0};
+    for (int64_t first = 0; first < batch.count; first += kPiece) {
+      Batch piece = batch;
+      piece.count = std::min(kPiece, batch.count - first);
+      if (batch.indices != nullptr) {
+        piece.indices += first;
+      } else {
+        piece.images += first * batch.size * batch.size;
+        piece.labels += first;
+      }
+      const StepResult part =
+          leaves_.backward(normalization_, class_weights_, image_tensor(piece, device_),
+                           label_tensor(piece.labels, piece.indices, piece.count, device_), total, first > 0);
+      sum = {sum.loss + part.loss, sum.correct + part.correct, part.weight};
+    }
+    return sum;
+  }
+
   torch::Tensor moment(const std::vector<float>& values) const {
     return values.empty() ? torch::zeros_like(leaves_.flat()) : to_flat(values, device_);
   }

@@ -35,4 +35,5 @@ try {
 const weights = createHash("sha256");
 for (const { data: values } of Object.values(model.stateDict())) weights.update(values);
 result.weights = weights.digest("hex");
+result.megabytes = process.resourceUsage().maxRSS / 1024;
 process.stdout.write(`${JSON.stringify(result)}\n`);

@@ -28,6 +28,8 @@ export interface Course {
   epochs: Record<string, unknown>[];
   error: { code: string; message: string } | null;
   weights: string;
+  /** The largest memory that it had. */
+  megabytes: number;
 }
 
 /** A port that nobody listens on. */

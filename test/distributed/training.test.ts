@@ -73,6 +73,16 @@ test("three ranks share batches that cannot be divided, and accumulate gradients
   expect(third!.weights).toBe(first!.weights);
 });
 
+test("gradients are accumulated in little memory", async () => {
+  const { megabytes, losses } = await alone({
+    engine: "libtorch",
+    data: { trainCount: 16_000 },
+    fit: { epochs: 1, batchSize: 64, gradientAccumulation: 250 },
+  });
+  expect(losses).toHaveLength(1);
+  expect(megabytes).toBeLessThan(1200);
+});
+
 test("one rank of one needs nobody", async () => {
   const task: Task = { fit: { epochs: 1, distributed: true } };
   const course = courseOf(await rank(task, { RANK: "0", WORLD_SIZE: "1" }));

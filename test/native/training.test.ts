@@ -152,3 +152,18 @@ it("weighs classes alike with both engines", async () => {
   }
   expect(losses[0]).toEqual(losses[1]!.map((loss) => expect.closeTo(loss, 3)));
 });
+
+it("learns the same from thousands of images at once with both engines, which take them differently", async () => {
+  const large = { ...stripedImages(9000), size: 28 };
+  const classWeights = Float32Array.from({ length: 10 }, (_, i) => 0.5 + i / 4);
+  const augmentation = { shift: 2, rotation: 10, scale: 0.1, shear: 5, elasticAlpha: 20, elasticSigma: 4 };
+  for (const change of [{ classWeights }, { augmentation }]) {
+    const losses: number[][] = [];
+    for (const engine of ["fused", "libtorch"] as const) {
+      const steps = { train: large, batchSize: 3000, accumulated: 3, epochs: 3, learningRate: 0.003 };
+      const { epochs } = await run(modelWith(engine), { ...steps, ...change });
+      losses.push(epochs.map(({ loss }) => loss));
+    }
+    expect(losses[0]).toEqual(losses[1]!.map((loss) => expect.closeTo(loss, 4)));
+  }
+});

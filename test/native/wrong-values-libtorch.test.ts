@@ -134,6 +134,52 @@ describe("the addon with libtorch refuses", () => {
     expect(await codeOf(() => addon.prepareCall([getter], [], []))).toBe("LENET5_INVALID_ARGUMENT");
   });
 
+  it("places of ranks that are none, and ranks where there are none", async () => {
+    const place = { rank: 0, size: 1, host: "", port: 1, serves: true, attempt: "0", card: "{}", timeoutSeconds: 5 };
+    const wrong: object[] = [
+      ...[{ rank: 1 }, { rank: -1 }, { rank: 0.5 }, { rank: "0" }, { size: 0 }, { size: 1e6 }, { size: Number.NaN }],
+      ...[{ port: 0 }, { port: 65536 }, { host: 1 }, { serves: "yes" }, { attempt: undefined }, { card: {} }],
+      ...[{ timeoutSeconds: 0 }, { timeoutSeconds: -1 }, { timeoutSeconds: Number.NaN }, { timeoutSeconds: 1e9 }],
+    ];
+    for (const each of wrong) {
+      expect(await codeOf(() => addon.joinRanks({ ...place, ...each })), JSON.stringify(each)).toMatch(
+        /^LENET5_INVALID_/,
+      );
+    }
+    expect(await codeOf(() => addon.joinRanks(undefined as never))).toBe("LENET5_INVALID_ARGUMENT");
+
+    const joining = addon.joinRanks(place);
+    let met: Awaited<ReturnType<typeof addon.awaitRanks>>;
+    do met = await addon.awaitRanks(joining);
+    while (met === undefined);
+    const { ranks, cards } = met;
+    expect(cards).toEqual(["{}"]);
+    const pixels = new Uint8Array(784);
+    const fit = new (native().LeNet5)({ ...options, engine: "fused" }).prepareFit({
+      ...{ train: { size: 28, images: pixels, labels: new Int32Array(1) }, epochs: 1, batchSize: 1 },
+      ...{ accumulated: 1, learningRate: 0.01, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0 },
+      ...{ schedule: "constant", seed: 1, progressSeconds: 1, snapshots: false },
+    });
+    const none = [joining, {}, undefined, 1];
+    for (const each of none as object[]) {
+      expect(await codeOf(() => addon.leaveRanks(each, "x"))).toBe("LENET5_INVALID_ARGUMENT");
+      expect(await codeOf(() => addon.freeRanks(each))).toBe("LENET5_INVALID_ARGUMENT");
+      if (each === undefined) continue;
+      expect(await codeOf(() => fit.start({ ranks: each }, () => {}))).toBe("LENET5_INVALID_ARGUMENT");
+    }
+    expect(await codeOf(() => addon.awaitRanks(ranks))).toBe("LENET5_INVALID_ARGUMENT");
+    expect(await codeOf(() => addon.stopJoining(ranks))).toBe("LENET5_INVALID_ARGUMENT");
+    expect(await codeOf(() => addon.leaveRanks(ranks, 1 as never))).toBe("LENET5_INVALID_ARGUMENT");
+    for (let time = 0; time < 2; time++) addon.freeRanks(ranks);
+    expect(await codeOf(() => addon.leaveRanks(ranks, "late"))).toBe("none");
+    expect(await codeOf(() => fit.start({ ranks }, () => {}))).toBe("LENET5_INVALID_ARGUMENT");
+
+    // Given up in the same moment.
+    const given = addon.joinRanks({ ...place, rank: 1, size: 2, host: "127.0.0.1" });
+    addon.stopJoining(given);
+    expect(await codeOf(() => addon.awaitRanks(given))).toBe("LENET5_ABORTED");
+  });
+
   it("names without values, and threads out of range", async () => {
     expect(await codeOf(() => addon.prepareCall([], ["x"], []))).toBe("LENET5_INVALID_ARGUMENT");
     expect(await codeOf(() => addon.prepareCall({} as never, [], []))).toBe("LENET5_INVALID_ARGUMENT");
