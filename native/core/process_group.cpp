@@ -29,12 +29,16 @@
 #include <mutex>
 #include <new>
 #include <optional>
+#include <stdexcept>
 #include <system_error>
 #include <thread>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 #include <utility>
+
+#include "direct_sum.h"
+#include "watcher.h"
 
 namespace lenet5 {
 
@@ -211,26 +215,38 @@ bool is_this_machine(const std::string& host) { return host == "localhost" || ho
 
 using Devices = std::vector<std::shared_ptr<::gloo::transport::Device>>;
 
+// PyTorch's own variable; empty where it is not set.
+std::vector<std::string> interfaces() {
+  std::vector<std::string> names;
+  const char* const value = std::getenv("GLOO_SOCKET_IFNAME");
+  for (std::string rest = value == nullptr ? "" : value; !rest.empty();) {
+    const size_t comma = rest.find(',');
+    names.push_back(rest.substr(0, comma));
+    rest = comma == std::string::npos ? "" : rest.substr(comma + 1);
+  }
+  return names;
+}
+
 Devices devices(const std::string& host) {
+  using Gloo = c10d::ProcessGroupGloo;
+  std::vector<std::string> names = interfaces();
   Devices all;
-  // PyTorch's own variable.
-  if (const char* names = std::getenv("GLOO_SOCKET_IFNAME"); names != nullptr && *names != '\0') {
-    std::string rest(names);
-    try {
-      while (!rest.empty()) {
-        const size_t comma = rest.find(',');
-        all.push_back(c10d::ProcessGroupGloo::createDeviceForInterface(rest.substr(0, comma)));
-        rest = comma == std::string::npos ? "" : rest.substr(comma + 1);
-      }
-    } catch (const std::exception& error) {
-      throw Error("INVALID_OPTION", "Expected names of network interfaces for GLOO_SOCKET_IFNAME but received " +
-                                        std::string(names) + ": " + cause(error.what()));
+  // A socket each way for DirectSum.
+  if (names.empty()) {
+    // Who meets at this machine's own address is on it, whatever its name resolves to.
+    const bool here = is_this_machine(host);
+    while (all.size() < 2) {
+      all.push_back(here ? Gloo::createDeviceForHostname("127.0.0.1") : Gloo::createDefaultDevice());
     }
     return all;
   }
-  // Who meets at this machine's own address is on it, whatever its name resolves to.
-  all.push_back(is_this_machine(host) ? c10d::ProcessGroupGloo::createDeviceForHostname("127.0.0.1")
-                                      : c10d::ProcessGroupGloo::createDefaultDevice());
+  if (names.size() == 1) names.push_back(names.front());
+  try {
+    for (const std::string& name : names) all.push_back(Gloo::createDeviceForInterface(name));
+  } catch (const std::exception& error) {
+    throw Error("INVALID_OPTION", "Expected names of network interfaces for GLOO_SOCKET_IFNAME but received " +
+                                      std::string(std::getenv("GLOO_SOCKET_IFNAME")) + ": " + cause(error.what()));
+  }
   return all;
 }
 
@@ -251,6 +267,8 @@ class GlooGroup final : public ProcessGroup {
 
   ~GlooGroup() override {
     GlooGroup::leave("it was stopped");
+    sums_.store(nullptr);
+    direct_.reset();
     if (!group_ || !under_way_) return;
     // Its destructor waits for that work.
     const auto group = std::make_shared<c10::intrusive_ptr<GuardedGroup>>(std::move(group_));
@@ -276,8 +294,27 @@ class GlooGroup final : public ProcessGroup {
 
   bool sum(int64_t count, const Cancellation& stop) override {
     if (request_.size == 1) return !cancelled(&stop);
-    std::vector<at::Tensor> tensors{buffer_.narrow(0, 0, count)};
-    return carried_out([&] { return group_->allreduce(tensors); }, stop);
+    const at::Tensor memory = buffer_.narrow(0, 0, count);
+    std::string why;
+    bool done = false;
+    note_absence();
+    watcher_->begin(stop);
+    try {
+      if (!direct_) direct_ = std::make_unique<DirectSum>(group_, devices_, memory, request_.timeout);
+      if (!direct_->is_of(memory))
+        throw std::logic_error("sums of one length were announced, another one was asked for");
+      sums_.store(direct_.get());
+      done = direct_->carry_out();
+    } catch (const std::exception& error) {
+      why = cause(error.what());
+    }
+    if (done) {
+      watcher_->end();
+      back_ = Clock::now();
+      return true;
+    }
+    if (watcher_->end_aborted() == Watcher::Reason::stopped) return false;
+    fail(why.empty() ? "another rank lost its connection" : why);
   }
 
   bool broadcast(void* bytes, int64_t count, const Cancellation& stop) override {
@@ -462,6 +499,7 @@ class GlooGroup final : public ProcessGroup {
     const auto options =
         c10d::ProcessGroupGloo::Options::create(std::min(request_.timeout, std::max(kConnect, rest_of(deadline))));
     options->devices = own;
+    devices_ = static_cast<int>(own.size());
     options->threads = kGlooThreads;
     const int rank = static_cast<int>(request_.rank), size = static_cast<int>(request_.size);
     const auto group = c10::make_intrusive<GuardedGroup>(store, rank, size, options);
@@ -473,9 +511,25 @@ class GlooGroup final : public ProcessGroup {
     }
     group->setTimeout(request_.timeout);
     group_ = group;
+    watcher_.emplace(
+        kSlice, kSlicesPerPoll, [this] { return is_futile(); },
+        [this] {
+          if (DirectSum* const sums = sums_.load()) sums->abort();
+        });
   }
 
   std::string seconds() const { return seconds_of(request_.timeout); }
+
+  // How long a rank may be away between two collectives, for those who call the roll meanwhile.
+  void note_absence() {
+    longest_away_ = std::max(longest_away_, std::chrono::duration_cast<milliseconds>(Clock::now() - back_));
+  }
+
+  // Whether the store says that there is nothing to wait for.
+  bool is_futile() {
+    const Notice notice = read_notice();
+    return !notice.left.empty() || !notice.roll.empty();
+  }
 
   // Begins a collective and waits for it. False where `stop` was set first.
   template <typename Begin>
@@ -500,8 +554,7 @@ class GlooGroup final : public ProcessGroup {
       end->over = true;
       end->changed.notify_all();
     });
-    // How long a rank may be away between two collectives, for those who call the roll meanwhile.
-    longest_away_ = std::max(longest_away_, std::chrono::duration_cast<milliseconds>(Clock::now() - back_));
+    note_absence();
     std::unique_lock<std::mutex> lock(end->mutex);
     for (int slice = 1; !end->changed.wait_for(lock, kSlice, [&] { return end->over; }); slice++) {
       if (cancelled(&stop)) return false;
@@ -604,11 +657,16 @@ class GlooGroup final : public ProcessGroup {
   std::optional<Notices> notices_;
   c10::intrusive_ptr<GuardedGroup> group_;
   at::Tensor buffer_;
+  int devices_ = 0;
   bool under_way_ = false;
   Clock::time_point back_ = Clock::now();
   milliseconds longest_away_{0};
   // Whether the others know of this rank's end.
   std::atomic<bool> told_{false};
+  std::unique_ptr<DirectSum> direct_;
+  std::atomic<DirectSum*> sums_{nullptr};
+  // The last one, as its thread uses all others.
+  std::optional<Watcher> watcher_;
 };
 
 }  // namespace
