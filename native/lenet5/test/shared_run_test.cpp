@@ -207,7 +207,8 @@ void same_course(const char* what, const TrainOptions& chosen) {
     for (const Course& course : courses) {
       alike = alike && course.error == "none" && course.parameters == first.parameters &&
               course.losses == first.losses && course.validation == first.validation &&
-              course.result.best_epoch == alone.result.best_epoch;
+              course.result.best_epoch == alone.result.best_epoch &&
+              course.result.stopped_early == alone.result.stopped_early;
       if (&course != &first) snapshots = snapshots && course.states[0] == nullptr;
     }
     check(alike, name + ": all ranks end alike and were told alike");
@@ -268,6 +269,11 @@ int main() {
   everything.early_stopping = EarlyStoppingOptions{};
   everything.early_stopping->patience = 10;
   same_course("with everything", everything);
+  TrainOptions early = options();
+  early.early_stopping = EarlyStoppingOptions{};
+  early.early_stopping->min_delta = 1e9;  // nothing is better than the first epoch
+  check(trained(early, 7, {}, nullptr).result.stopped_early, "a run stops early");
+  same_course("stopped early", early);
   goes_on_with_others();
   accumulates();
   leaves();
