@@ -53,7 +53,7 @@ async function addonTests() {
   await compileTypeScript();
   await buildNative({ output, definitions: { LENET5_SANITIZE: MEMORY }, env });
   return vitest(`under ${MEMORY}`, {
-    filters: NATIVE_TESTS.filter((test) => test !== RUNS_COMPILERS),
+    filters: [...NATIVE_TESTS.filter((test) => test !== RUNS_COMPILERS), "test/distributed"],
     env: { ...env, LENET5_BUILD_DIR: output },
     args: ["--testTimeout=600000", "--hookTimeout=600000"],
   });

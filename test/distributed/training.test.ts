@@ -80,7 +80,8 @@ test("gradients are accumulated in little memory", async () => {
     fit: { epochs: 1, batchSize: 64, gradientAccumulation: 250 },
   });
   expect(losses).toHaveLength(1);
-  expect(megabytes).toBeLessThan(1200);
+  // AddressSanitizer keeps what was freed for a while.
+  expect(megabytes).toBeLessThan(process.env.ASAN_OPTIONS === undefined ? 1200 : 2400);
 });
 
 test("one rank of one needs nobody", async () => {
