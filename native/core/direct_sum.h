@@ -39,6 +39,10 @@ class DirectSum {
   // caller repeats it.
   void abort();
 
+  // Whether a connection that a thread in `carry_out` waits for is lost; from another one. Gloo wakes those whose
+  // message has not begun, and leaves those who have had a piece of it to their time-out.
+  bool has_lost_connection();
+
  private:
   using Work = c10::intrusive_ptr<c10d::Work>;
   enum Message { numbers, part };

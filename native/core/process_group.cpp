@@ -267,7 +267,8 @@ class GlooGroup final : public ProcessGroup {
 
   ~GlooGroup() override {
     GlooGroup::leave("it was stopped");
-    sums_.store(nullptr);
+    // Its thread looks at what comes next.
+    watcher_.reset();
     direct_.reset();
     if (!group_ || !under_way_) return;
     // Its destructor waits for that work.
@@ -308,13 +309,13 @@ class GlooGroup final : public ProcessGroup {
     } catch (const std::exception& error) {
       why = cause(error.what());
     }
+    const Watcher::Reason reason = watcher_->end();
     if (done) {
-      watcher_->end();
       back_ = Clock::now();
       return true;
     }
-    if (watcher_->end_aborted() == Watcher::Reason::stopped) return false;
-    fail(why.empty() ? "another rank lost its connection" : why);
+    if (reason == Watcher::Reason::stopped) return false;
+    fail(why.empty() ? "a connection was lost" : why);
   }
 
   bool broadcast(void* bytes, int64_t count, const Cancellation& stop) override {
@@ -329,6 +330,7 @@ class GlooGroup final : public ProcessGroup {
 
   void finish() override {
     if (!notices_ || told_.exchange(true)) return;
+    settle();
     const int64_t rank = request_.rank, size = request_.size;
     notices_->ask<bool>(kPatience, [rank](c10d::Store& store) {
       store.set(key("done", rank), std::string("1"));
@@ -525,8 +527,14 @@ class GlooGroup final : public ProcessGroup {
     longest_away_ = std::max(longest_away_, std::chrono::duration_cast<milliseconds>(Clock::now() - back_));
   }
 
-  // Whether the store says that there is nothing to wait for.
+  // The store is asked one thing at a time, and what is asked next has to be answered.
+  void settle() {
+    if (watcher_) watcher_->settle();
+  }
+
+  // Whether a connection is lost, or the store says that there is nothing to wait for.
   bool is_futile() {
+    if (DirectSum* const sums = sums_.load(); sums != nullptr && sums->has_lost_connection()) return true;
     const Notice notice = read_notice();
     return !notice.left.empty() || !notice.roll.empty();
   }
@@ -615,6 +623,7 @@ class GlooGroup final : public ProcessGroup {
       std::string why;  // of the first that called it
       std::vector<int64_t> missing;
     };
+    settle();
     const int64_t rank = request_.rank, size = request_.size;
     const auto deadline = Clock::now() + std::min(std::max(kRollCall, 2 * longest_away_), request_.timeout);
     // Once known it stays: the rank that keeps the store may be the first to go.

@@ -48,17 +48,17 @@ class Watcher {
     reason_ = Reason::none;
   }
 
-  void end() {
+  // Why it was aborted, if it was. A look may still be under way.
+  Reason end() {
     const std::lock_guard<std::mutex> lock(mutex_);
     stop_ = nullptr;
+    return reason_;
   }
 
-  // The end of a call that did not succeed: waits for a look that is just being taken.
-  Reason end_aborted() {
+  // Between two calls: waits for a look that is still being taken.
+  void settle() {
     std::unique_lock<std::mutex> lock(mutex_);
-    stop_ = nullptr;
     changed_.wait(lock, [this] { return !looking_; });
-    return reason_;
   }
 
  private:

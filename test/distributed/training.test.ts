@@ -1,13 +1,15 @@
 // Ranks as processes of their own, over real c10d: the same course as one process, and an end with a clear word whatever
 // becomes of one of them.
-import type { ChildProcess } from "node:child_process";
+import { type ChildProcess, execFile } from "node:child_process";
 import { once } from "node:events";
 import { copyFileSync, existsSync, writeFileSync } from "node:fs";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { promisify } from "node:util";
 import { Worker } from "node:worker_threads";
 import { expect, onTestFinished, test, vi } from "vitest";
+import { packageRoot } from "#package-root";
 import { LeNet5, syntheticDigits } from "../../lib/index.js";
 import { CHECKPOINT_NAME } from "../../lib/lenet5/checkpoint.js";
 import { temporaryFolder } from "../cli/lenet5.js";
@@ -248,6 +250,27 @@ test.for([1, 0])("SIGKILL of rank %d ends the others at once, with its name", as
   }
   expect(seconds).toBeLessThan(20);
 });
+
+test.runIf(process.platform === "linux").for([1, 0])(
+  "a rank %d that dies in the middle of a message ends the other at once, too",
+  async (victim) => {
+    const library = join(temporaryFolder(), "dies-sending.so");
+    const source = join(packageRoot, "test", "distributed", "dies-sending.cpp");
+    await promisify(execFile)(process.env.CXX || "c++", ["-shared", "-fPIC", "-o", library, source, "-ldl"]);
+    const preloaded = [process.env.LD_PRELOAD, library].filter(Boolean).join(" ");
+    const places = await environments(2);
+    const begin = performance.now();
+    const runs = await Promise.all(
+      places.map((place, index) => rank(LONG, index === victim ? { ...place, LD_PRELOAD: preloaded } : place)),
+    );
+    expect(runs[victim]!.signal).toBe("SIGKILL");
+    const { error, losses } = courseOf(runs[1 - victim]!);
+    expect(losses.length).toBeGreaterThan(10);
+    expect(error?.message).toMatch(new RegExp(`^Expected 2 ranks to the end of the training but rank ${victim}\\b`));
+    // The time-out is 60.
+    expect(performance.now() - begin).toBeLessThan(30_000);
+  },
+);
 
 test.for([1, 0])("a rank %d that hangs ends the others after the time-out, with its name", async (victim) => {
   const task: Task = { fit: { ...LONG.fit, distributed: { timeout: 4 } } };
