@@ -1,6 +1,7 @@
 // A thread that decodes: lib/batch/decoders.ts starts it.
 import { parentPort, workerData } from "node:worker_threads";
 import { isLeNet5Error } from "../errors.js";
+import { isNativeError } from "../is.js";
 import { decodeFiles } from "./decode-files.js";
 import { BETWEEN_NAMES, type DecodingAnswer, type DecodingJob, type DecodingThread } from "./decoding.js";
 
@@ -27,7 +28,7 @@ async function answer(id: number, names: string): Promise<void> {
     port.postMessage({ id, pixels, unreadable } satisfies DecodingAnswer, [pixels.buffer]);
   } catch (error) {
     const code = isLeNet5Error(error) ? error.code : undefined;
-    const message = error instanceof Error ? error.message : String(error);
+    const message = isNativeError(error) ? error.message : String(error);
     port.postMessage({ id, failure: { code, message } } satisfies DecodingAnswer);
   }
 }

@@ -4,7 +4,8 @@
 // nonsense without a word. Resolution: before the first step each rank hands in a card with all that the run depends on;
 // every rank gets all cards, and all come to the same judgement.
 import { abortable, onAbort, throwIfAborted } from "../abort.js";
-import { expectedButGot, isLeNet5Error, LeNet5Error } from "../errors.js";
+import { describe, expectedButGot, isLeNet5Error, LeNet5Error } from "../errors.js";
+import { isNativeError } from "../is.js";
 import type { LibtorchAddon, NativeJoining, NativeRanks } from "../native/types.js";
 import { libtorch, nativeCall, nativeCallSync } from "../native.js";
 import { packageVersion } from "../version.js";
@@ -85,7 +86,7 @@ export class RanksOfTraining {
 }
 
 function messageOf(error: unknown): string {
-  return error instanceof Error || isLeNet5Error(error) ? error.message : String(error);
+  return isNativeError(error) || isLeNet5Error(error) ? error.message : describe(error);
 }
 
 /** Waits until all have met. */
