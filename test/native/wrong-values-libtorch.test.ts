@@ -1,6 +1,7 @@
 // The addon with libtorch by itself, as wrong-values.test.ts attacks the other one: what it alone has, and what is the
 // other's.
 import { describe, expect, it } from "vitest";
+import { libtorchVersion } from "../../lib/index.js";
 import type { NativeLeNet5Options } from "../../lib/native/types.js";
 import { libtorch, native } from "../../lib/native.js";
 import { codeOf, detached } from "./hostile.js";
@@ -21,6 +22,11 @@ const weightsOf = (parameters = new addon.LeNet5(options).parameters()) => ({
   std: 0.3081,
   parameters,
 });
+/** Whether distributed training can be had of the libtorch in use (docs/distributed.md). */
+function hasC10d(): boolean {
+  const [major, minor] = libtorchVersion().split(".").map(Number) as [number, number];
+  return major > 2 || (major === 2 && minor >= 10);
+}
 const exported = (weights = weightsOf()) => addon.exportTorchScript(weights, {});
 
 describe("the addon with libtorch refuses", () => {
@@ -134,8 +140,9 @@ describe("the addon with libtorch refuses", () => {
     expect(await codeOf(() => addon.prepareCall([getter], [], []))).toBe("LENET5_INVALID_ARGUMENT");
   });
 
-  it("places of ranks that are none, and ranks where there are none", async () => {
-    const place = { rank: 0, size: 1, host: "", port: 1, serves: true, attempt: "0", card: "{}", timeoutSeconds: 5 };
+  const place = { rank: 0, size: 1, host: "", port: 1, serves: true, attempt: "0", card: "{}", timeoutSeconds: 5 };
+
+  it("places of ranks that are none", async () => {
     const wrong: object[] = [
       ...[{ rank: 1 }, { rank: -1 }, { rank: 0.5 }, { rank: "0" }, { size: 0 }, { size: 1e6 }, { size: Number.NaN }],
       ...[{ port: 0 }, { port: 65536 }, { host: 1 }, { serves: "yes" }, { attempt: undefined }, { card: {} }],
@@ -147,7 +154,13 @@ describe("the addon with libtorch refuses", () => {
       );
     }
     expect(await codeOf(() => addon.joinRanks(undefined as never))).toBe("LENET5_INVALID_ARGUMENT");
+  });
 
+  it("ranks where there are none", async () => {
+    if (!hasC10d()) {
+      expect(await codeOf(() => addon.joinRanks(place))).toBe("LENET5_DISTRIBUTED_UNAVAILABLE");
+      return;
+    }
     const joining = addon.joinRanks(place);
     let met: Awaited<ReturnType<typeof addon.awaitRanks>>;
     do met = await addon.awaitRanks(joining);
