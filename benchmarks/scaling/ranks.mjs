@@ -1,9 +1,9 @@
 // Starts the ranks of one training as processes, with the variables that torchrun sets, and collects what each printed.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { pythonExecutable, systems } from "../runner/paths.mjs";
+import { freePorts } from "../runner/serving/server-process.mjs";
 
 /** A training of this package's, as a command. */
 export function ours(task) {
@@ -15,18 +15,9 @@ export function pytorch(task) {
   return { command: pythonExecutable, args: [join(systems, "pytorch_distributed.py"), JSON.stringify(task)] };
 }
 
-async function freePort() {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address();
-  server.close();
-  await once(server, "close");
-  return port;
-}
-
 /** Runs so many ranks to their end, each in its place of the network; resolves with the JSON that each printed last. */
 export async function trainTogether({ command, args }, size, network) {
-  const port = await freePort();
+  const [port] = await freePorts(1);
   // The task says how many threads a rank has.
   const { OMP_NUM_THREADS: _, ...inherited } = process.env;
   const runs = Array.from({ length: size }, async (_, rank) => {

@@ -4,16 +4,16 @@
 // well: it is told, by its own control socket, when a new one is ready, and that an old one is going some time after SIGTERM was sent,
 // which is the order that costs requests. It tries nothing twice, so that nothing hides a loss.
 import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { Agent, request } from "node:http";
-import { connect, createServer } from "node:net";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { exportSafetensors, LeNet5, syntheticDigits } from "../../lib/index.js";
 import { temporaryFolder } from "../cli/lenet5.js";
+import { freePort } from "../free-ports.js";
 import { Client } from "../server/grpc/client.js";
 import { cleanUp, emptyRepository, placeFile } from "../server/models.js";
 import { type ServeProcess, serveProcess } from "../server/serve-process.js";
@@ -52,15 +52,6 @@ beforeAll(async () => {
   const pixels = labels.map((_, i) => Float32Array.from(drawn.images.subarray(784 * i, 784 * (i + 1)), (x) => x / 255));
   digits = { file, pixels, labels };
 }, 120_000);
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, "close");
-  return port;
-}
 
 /** HAProxy with nothing behind it yet. */
 class LoadBalancer {

@@ -1,11 +1,10 @@
 // Starts the ranks of a training as processes of their own, with the variables that torchrun would set.
 import type { ChildProcess } from "node:child_process";
-import { once } from "node:events";
-import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { packageRoot } from "#package-root";
 import type { FitOptions } from "../../lib/index.js";
 import { lastJson, type Run, runNode } from "../cli/lenet5.js";
+import { freePort } from "../free-ports.js";
 
 /** What a rank runs. */
 export const RANK = join(packageRoot, "test", "distributed", "rank.mjs");
@@ -30,16 +29,6 @@ export interface Course {
   weights: string;
   /** The largest memory that it had. */
   megabytes: number;
-}
-
-/** A port that nobody listens on. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
 }
 
 /** Runs one rank to its end. */

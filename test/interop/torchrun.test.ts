@@ -5,7 +5,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { lastJson, lenet5, line, MAIN, type Run, temporaryFolder } from "../cli/lenet5.js";
-import { freePort } from "../distributed/ranks.js";
+import { freePort } from "../free-ports.js";
 import { describeWithPython, pythonPath } from "../python.js";
 
 /** Runs `lenet5` under torchrun with the launcher's own arguments before it. */

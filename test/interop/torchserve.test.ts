@@ -2,13 +2,13 @@
 import { type ChildProcess, execFile, spawn, spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
 import { describe, expect, it, onTestFailed } from "vitest";
 import { exportModelArchive } from "../../lib/index.js";
+import { freePorts } from "../free-ports.js";
 import { pythonPath } from "../python.js";
 import { tenDigits, trainedModel } from "./trained-model.js";
 
@@ -18,15 +18,6 @@ const torchserve = pythonPath === undefined ? undefined : path.join(path.dirname
 const java = process.env.JAVA_HOME ? path.join(process.env.JAVA_HOME, "bin", "java") : "java";
 const hasPeer = torchserve !== undefined && existsSync(torchserve) && spawnSync(java, ["-version"]).status === 0;
 const run = promisify(execFile);
-
-/** Ports of the loopback that were free a moment ago, all different. */
-async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer().listen(0, "127.0.0.1"));
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.once("listening", resolve))));
-  const ports = servers.map((server) => (server.address() as { port: number }).port);
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return ports;
-}
 
 /** Ends a process that leads its group, and the group with it. */
 async function end(child: ChildProcess): Promise<void> {

@@ -7,21 +7,11 @@ import { stripVTControlCharacters } from "node:util";
 import { beforeAll, expect, test, vi } from "vitest";
 import { packageRoot } from "#package-root";
 import { LeNet5 } from "../../lib/index.js";
+import { freePort } from "../free-ports.js";
 import { describeWithEnvironments, pythonFor } from "../python.js";
 import { describeWithChromium, launch } from "../server/page/browser.js";
 import { serveProcess } from "../server/serve-process.js";
-import {
-  contents,
-  drawDigits,
-  folderForAll,
-  freePort,
-  killTraining,
-  lifecycle,
-  options,
-  run,
-  small,
-  standIns,
-} from "./peers.js";
+import { contents, drawDigits, folderForAll, killTraining, lifecycle, options, run, small, standIns } from "./peers.js";
 
 const PIPELINES = join(packageRoot, "pipelines");
 const DAGS = join(PIPELINES, "airflow", "dags");

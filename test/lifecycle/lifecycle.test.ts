@@ -6,19 +6,9 @@ import { join } from "node:path";
 import { beforeAll, expect, onTestFinished, test } from "vitest";
 import { packageRoot } from "#package-root";
 import { LeNet5 } from "../../lib/index.js";
+import { freePort } from "../free-ports.js";
 import { describeWithEnvironments, pythonFor } from "../python.js";
-import {
-  contents,
-  drawDigits,
-  folderForAll,
-  freePort,
-  killTraining,
-  lifecycle,
-  options,
-  run,
-  small,
-  standIns,
-} from "./peers.js";
+import { contents, drawDigits, folderForAll, killTraining, lifecycle, options, run, small, standIns } from "./peers.js";
 
 const RUN = "20261129180000";
 /** Where a server is asked what it has loaded. */

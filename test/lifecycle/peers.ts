@@ -1,7 +1,6 @@
 // What the tests of the lifecycle run: `npm run lifecycle` and Airflow, in Python environments of their own.
 import { type ChildProcess, spawn } from "node:child_process";
 import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -129,14 +128,4 @@ export function contents(folder: string): Record<string, string> {
       return [name, `${statSync(path).mtimeMs} ${readFileSync(path).toString("base64")}`];
     }),
   );
-}
-
-/** A port of the loopback that was free a moment ago. */
-export function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = createServer().listen(0, "127.0.0.1", () => {
-      const { port } = server.address() as AddressInfo;
-      server.close(() => resolve(port));
-    });
-  });
 }

@@ -8,7 +8,7 @@ import { setTimeout as wait } from "node:timers/promises";
 import { expect, onTestFinished, test } from "vitest";
 import { CHECKPOINT_NAME, checkpointEpoch } from "../../lib/lenet5/checkpoint.js";
 import { line, MAIN, temporaryFolder } from "../cli/lenet5.js";
-import { freePort } from "../distributed/ranks.js";
+import { freePort } from "../free-ports.js";
 import { describeWithPython, pythonPath } from "../python.js";
 
 async function listens(port: number): Promise<boolean> {

@@ -1,9 +1,9 @@
 // A real TensorBoard over a log directory, until the test ends.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { createServer } from "node:net";
 import { basename, dirname } from "node:path";
 import { expect } from "vitest";
+import { freePort } from "../free-ports.js";
 import { pythonPath } from "../python.js";
 
 /** Starts it; resolves when it lists the runs. The caller calls `stop`. */
@@ -39,13 +39,4 @@ export async function startTensorBoard(
     throw error;
   }
   return { url, stop };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, "close");
-  return port;
 }
