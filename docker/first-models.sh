@@ -2,12 +2,12 @@
 set -eu
 umask 002 # the folders are shared with Airflow's user through their group
 
-digits=/work/data/synthetic
+digits=/workspace/data/synthetic
 [ -e "$digits/t10k-labels-idx1-ubyte.gz" ] || lenet5 data synthesise --seed 1 --output "$digits"
 
-first=/work/first/lenet5.pt
+first=/workspace/first/lenet5.pt
 mkdir -p "$(dirname "$first")"
-[ -e "$first" ] || lenet5 train --data "$digits" --epochs 2 --seed 1 --logdir /work/runs/first --output "$first"
+[ -e "$first" ] || lenet5 train --data "$digits" --epochs 2 --seed 1 --logdir /workspace/runs/first --output "$first"
 
 # Whole or not at all: a folder with a dot in front is nobody's model.
 repository=/models/repository

@@ -5,4 +5,4 @@ model=/models/tensorflow/lenet5/1
 [ ! -e "$model" ] || exit 0
 mkdir -p "$(dirname "$model")"
 exec "$LENET5_TENSORFLOW_PYTHON" /opt/lenet5/pipelines/trainers/tensorflow_trainer.py \
-  --data /work/data/synthetic --output "$model" --logdir /work/runs/first-tensorflow --epochs 1
+  --data /workspace/data/synthetic --output "$model" --logdir /workspace/runs/first-tensorflow --epochs 1

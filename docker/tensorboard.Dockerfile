@@ -25,4 +25,4 @@ LABEL org.opencontainers.image.title="TensorBoard for lenet5-libtorch" \
 EXPOSE 6006
 HEALTHCHECK --interval=15s --timeout=5s --start-period=60s --retries=3 \
   CMD ["/opt/tensorboard/bin/python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:6006/')"]
-CMD ["/opt/tensorboard/bin/tensorboard", "--logdir", "/work", "--host", "0.0.0.0", "--port", "6006", "--reload_multifile", "true"]
+CMD ["/opt/tensorboard/bin/tensorboard", "--logdir", "/workspace", "--host", "0.0.0.0", "--port", "6006", "--reload_multifile", "true"]

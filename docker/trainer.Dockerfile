@@ -26,7 +26,7 @@ RUN apt-get update \
  && apt-get install --yes --no-install-recommends python3 \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --uid 10001 --gid 0 --no-log-init --no-create-home --shell /usr/sbin/nologin lenet5 \
- && install --directory --mode=2775 --owner=10001 --group=0 /work /models
+ && install --directory --mode=2775 --owner=10001 --group=0 /workspace /models
 COPY --from=build /opt/venv /opt/venv
 COPY pipelines/trainers /opt/lenet5/pipelines/trainers
 ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin

@@ -188,7 +188,7 @@ async function build(buildah, name, base, { file = "Dockerfile", target } = {}) 
 /** Runs what compose.yaml runs first: it draws digits, trains and exports, as Airflow's user, into folders that it shares. */
 function train(buildah, { image }, folder) {
   const container = buildah.container(image);
-  const volumes = ["work", "models"].flatMap((name) => {
+  const volumes = ["workspace", "models"].flatMap((name) => {
     const shared = join(folder, name);
     mkdirSync(shared);
     chmodSync(shared, 0o2775);
@@ -202,7 +202,14 @@ function train(buildah, { image }, folder) {
   };
   const user = Number(buildah.run(container, ["id", "-u"]));
   const { ok } = lenet5("doctor");
-  const words = ["--model", "/models/repository/lenet5/1/model.pt", "--data", "/work/data/synthetic", "--part", "test"];
+  const words = [
+    "--model",
+    "/models/repository/lenet5/1/model.pt",
+    "--data",
+    "/workspace/data/synthetic",
+    "--part",
+    "test",
+  ];
   const { accuracy } = lenet5("evaluate", ...words);
   return { user, ok, accuracy };
 }
@@ -210,7 +217,7 @@ function train(buildah, { image }, folder) {
 /** The first images and labels of the digits that were drawn for testing. */
 function digits(folder, count) {
   const [images, labels] = ["t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"].map((name) =>
-    gunzipSync(readFileSync(join(folder, "work", "data", "synthetic", name))),
+    gunzipSync(readFileSync(join(folder, "workspace", "data", "synthetic", name))),
   );
   return Array.from({ length: count }, (_, index) => ({
     pixels: Array.from(images.subarray(16 + index * 784, 16 + (index + 1) * 784), (byte) => byte / 255),
@@ -380,7 +387,7 @@ async function containers(values) {
   };
   const training = await step("Training", () => train(buildah, images.train, folder));
   const models = { shared: join(folder, "models", "repository"), place: "/models", port: 8080 };
-  const work = { shared: join(folder, "work"), place: "/work", port: 6006 };
+  const work = { shared: join(folder, "workspace"), place: "/workspace", port: 6006 };
   const serving = await step("Serving", () =>
     serve(buildah, images.serve, { folder, ...models, ask: (inside) => nameDigits(inside, folder) }),
   );

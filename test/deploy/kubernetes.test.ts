@@ -473,13 +473,13 @@ describe("training/", () => {
     const folder = temporaryFolder();
     // Its own shell, below a folder of ours, and a command that says what it is given.
     writeFileSync(join(folder, "lenet5"), '#!/bin/sh\necho "$$ $*"\n', { mode: 0o755 });
-    const moved = script.replaceAll(/(?<=[ =])\/(models|work)\//g, `${folder}/$1/`);
+    const moved = script.replaceAll(/(?<=[ =])\/(models|workspace)\//g, `${folder}/$1/`);
     const env = { PATH: `${folder}:${process.env.PATH}` };
     const { status, stdout, stderr, pid } = spawnSync("sh", ["-euc", moved], { encoding: "utf8", env });
     expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
     // The shell's own process, so that SIGTERM reaches the command.
     expect(stdout).toMatch(new RegExp(`^${pid} train --distributed `));
-    expect(stdout).toContain(` --checkpoint-dir ${join(folder, "work", "checkpoints", "digits")} --resume auto `);
+    expect(stdout).toContain(` --checkpoint-dir ${join(folder, "workspace", "checkpoints", "digits")} --resume auto `);
     expect(existsSync(join(folder, dirname(options.get("--output")!)))).toBe(true);
   });
 });
